@@ -1,0 +1,2 @@
+//! pitwatch
+fn main() {}
