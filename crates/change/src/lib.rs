@@ -2,9 +2,21 @@
 //!
 //! A [`Cube`](pitwatch_grid::Cube) comes in; a [`ChangeMap`] goes out, with what is known of each pixel, the clear
 //! looks it rests on and the change found, if any. No file is opened.
+//!
+//! The mask rule is in `mask.rs`, the alert rule in `monitor.rs`, the numbers of both in [`Params`].
 
+mod detect;
 mod error;
+pub mod harmonic;
+mod history;
+pub mod index;
 mod map;
+pub mod mask;
+mod monitor;
+mod params;
+mod series;
 
+pub use detect::{REQUIRED_BANDS, detect};
 pub use error::{Error, Result};
 pub use map::{ChangeMap, ChangedPixel, Finding, Kind, PixelState, PixelVerdict};
+pub use params::Params;

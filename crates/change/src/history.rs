@@ -1,0 +1,138 @@
+use crate::Params;
+use crate::harmonic::{self, N_COEFFICIENTS};
+use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, median, quantile};
+
+/// A normal distribution's standard deviation over its median absolute deviation.
+///
+/// Source: Rousseeuw and Croux (1993), <https://doi.org/10.1080/01621459.1993.10476408>.
+const SIGMA_PER_MAD: f32 = 1.4826;
+
+/// What a pixel's history period says of it.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    /// The seasonal model of each series.
+    pub(crate) coefficients: [[f32; N_COEFFICIENTS]; N_SERIES],
+    /// Robust scale of each series' residuals.
+    pub(crate) scale: [f32; N_SERIES],
+    /// Lower and upper end of each series' own range, tails cut off.
+    pub(crate) range: [[f32; 2]; N_SERIES],
+    pub(crate) median_ndvi: f32,
+    /// Share of the looks that were water.
+    pub(crate) water_share: f32,
+}
+
+impl History {
+    /// What each series should be on a day with these regressors.
+    pub(crate) fn expected(&self, regressors: &[f32; N_COEFFICIENTS]) -> [f32; N_SERIES] {
+        std::array::from_fn(|k| harmonic::predict(&self.coefficients[k], regressors))
+    }
+
+    /// How far a value lies outside the history's own range, in units of the residuals' scale; 0 inside.
+    pub(crate) fn excess(&self, series: usize, value: f32) -> f32 {
+        let [low, high] = self.range[series];
+        ((low - value).max(value - high) / self.scale[series]).max(0.0)
+    }
+}
+
+/// Fits the history of a pixel: the first `n` looks of the series.
+///
+/// The seasonal model of all series is fitted by iteratively reweighted least squares with Huber's weights of the
+/// larger of the NDVI and the red residual: cloud brightens red, shadow and fire lower NDVI. NDVI residuals stay in
+/// `series.residual`.
+///
+/// Source: Huber (1964), <https://doi.org/10.1214/aoms/1177703732>.
+pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
+    let Series {
+        regressors,
+        values,
+        green,
+        nir,
+        residual,
+        weight,
+        scratch,
+        ..
+    } = series;
+    let regressors = &regressors[..n];
+    let observed: [&[f32]; N_SERIES] = std::array::from_fn(|k| &values[k][..n]);
+    let floor = [
+        params.noise_ndvi,
+        params.noise_visible,
+        params.noise_visible,
+        params.noise_swir,
+        params.noise_swir,
+    ];
+
+    let residuals = |k: usize, coefficients: &[f32; N_COEFFICIENTS], out: &mut Vec<f32>| {
+        out.clear();
+        out.extend(
+            observed[k]
+                .iter()
+                .zip(regressors)
+                .map(|(value, row)| value - harmonic::predict(coefficients, row)),
+        );
+    };
+    let scale = |k: usize, residuals: &mut [f32]| {
+        residuals
+            .iter_mut()
+            .for_each(|residual| *residual = residual.abs());
+        (SIGMA_PER_MAD * median(residuals)).max(floor[k])
+    };
+
+    weight.clear();
+    weight.resize(n, 1.0);
+    let mut coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
+    for _ in 0..params.robust_passes {
+        weight.fill(0.0);
+        for k in [NDVI, RED] {
+            residuals(k, &coefficients[k], residual);
+            scratch.clone_from(residual);
+            let scale = scale(k, scratch);
+            for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
+                *weight = weight.max(residual.abs() / scale);
+            }
+        }
+        for weight in weight.iter_mut() {
+            *weight = if *weight > params.huber {
+                params.huber / *weight
+            } else {
+                1.0
+            };
+        }
+        coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
+    }
+
+    let mut scales = floor;
+    let mut range = [[0.0; 2]; N_SERIES];
+    for k in [BLUE, RED, SWIR16, SWIR22, NDVI] {
+        residuals(k, &coefficients[k], residual);
+        scratch.clone_from(residual);
+        scales[k] = scale(k, scratch);
+        scratch.clear();
+        scratch.extend_from_slice(observed[k]);
+        range[k] = [
+            quantile(scratch, params.range_tail),
+            quantile(scratch, 1.0 - params.range_tail),
+        ];
+    }
+    scratch.clear();
+    scratch.extend_from_slice(observed[NDVI]);
+    let median_ndvi = median(scratch);
+    let n_water = (0..n)
+        .filter(|&t| is_water(observed[SWIR16][t], green[t], nir[t], params))
+        .count();
+    History {
+        coefficients,
+        scale: scales,
+        range,
+        median_ndvi,
+        water_share: n_water as f32 / n as f32,
+    }
+}
+
+/// True for open water, turbid or clear: dark in the shortwave infrared, green above near infrared
+/// (McFeeters' NDWI above zero).
+///
+/// Source: McFeeters (1996), <https://doi.org/10.1080/01431169608948714>.
+pub(crate) fn is_water(swir16: f32, green: f32, nir: f32, params: &Params) -> bool {
+    swir16 < params.water_swir16 && green > nir
+}

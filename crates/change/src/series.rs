@@ -1,0 +1,118 @@
+use pitwatch_grid::Day;
+
+use crate::harmonic::N_COEFFICIENTS;
+use crate::index;
+
+/// The series that are modelled, in this order.
+pub(crate) const NDVI: usize = 0;
+pub(crate) const BLUE: usize = 1;
+pub(crate) const RED: usize = 2;
+pub(crate) const SWIR16: usize = 3;
+pub(crate) const SWIR22: usize = 4;
+pub(crate) const N_SERIES: usize = 5;
+
+/// When a look was taken, and what the seasonal model needs of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LookDate {
+    pub(crate) day: Day,
+    pub(crate) regressors: [f32; N_COEFFICIENTS],
+}
+
+/// Reflectance of one look at one pixel, unitless.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reflectance {
+    pub(crate) blue: f32,
+    pub(crate) green: f32,
+    pub(crate) red: f32,
+    pub(crate) nir: f32,
+    pub(crate) swir16: f32,
+    /// 0 in all looks where the band is not given: it then departs from nothing.
+    pub(crate) swir22: f32,
+}
+
+/// The clear looks at one pixel, oldest first, as a structure of arrays.
+///
+/// One is made a thread and filled anew for each pixel, so that no pixel allocates.
+#[derive(Debug, Default)]
+pub(crate) struct Series {
+    /// Place in the cube's list of looks.
+    pub(crate) look: Vec<u32>,
+    pub(crate) day: Vec<Day>,
+    pub(crate) regressors: Vec<[f32; N_COEFFICIENTS]>,
+    pub(crate) values: [Vec<f32>; N_SERIES],
+    pub(crate) green: Vec<f32>,
+    pub(crate) nir: Vec<f32>,
+    /// NDVI residuals of the history looks, filled by the fit.
+    pub(crate) residual: Vec<f32>,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) scratch: Vec<f32>,
+}
+
+impl Series {
+    pub(crate) fn clear(&mut self) {
+        self.look.clear();
+        self.day.clear();
+        self.regressors.clear();
+        self.values.iter_mut().for_each(Vec::clear);
+        self.green.clear();
+        self.nir.clear();
+    }
+
+    pub(crate) fn push(&mut self, look: u32, date: &LookDate, seen: Reflectance) {
+        self.look.push(look);
+        self.day.push(date.day);
+        self.regressors.push(date.regressors);
+        self.values[NDVI].push(index::ndvi(seen.red, seen.nir));
+        self.values[BLUE].push(seen.blue);
+        self.values[RED].push(seen.red);
+        self.values[SWIR16].push(seen.swir16);
+        self.values[SWIR22].push(seen.swir22);
+        self.green.push(seen.green);
+        self.nir.push(seen.nir);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.look.len()
+    }
+
+    /// Bare soil index of a look.
+    pub(crate) fn bsi(&self, t: usize) -> f32 {
+        index::bsi(
+            self.values[BLUE][t],
+            self.values[RED][t],
+            self.nir[t],
+            self.values[SWIR16][t],
+        )
+    }
+}
+
+/// The upper median, which reorders its input.
+///
+/// # Panics
+///
+/// If `values` is empty.
+pub(crate) fn median(values: &mut [f32]) -> f32 {
+    quantile(values, 0.5)
+}
+
+/// The value below which a share of the values lies (the next one up, no interpolation); reorders its input.
+///
+/// # Panics
+///
+/// If `values` is empty.
+pub(crate) fn quantile(values: &mut [f32], share: f32) -> f32 {
+    let place = ((values.len() as f32 * share) as usize).min(values.len() - 1);
+    *values.select_nth_unstable_by(place, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_values_lie_below_the_median() {
+        assert!((median(&mut [3.0, 1.0, 2.0]) - 2.0).abs() < f32::EPSILON);
+        assert!((quantile(&mut [4.0, 1.0, 3.0, 2.0], 1.0) - 4.0).abs() < f32::EPSILON);
+        assert!((quantile(&mut [4.0, 1.0, 3.0, 2.0], 0.0) - 1.0).abs() < f32::EPSILON);
+    }
+}

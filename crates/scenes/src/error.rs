@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What can go wrong while reading a catalog. A broken item is no error: it becomes an [`Excluded`](crate::Excluded).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A catalog, collection or item collection cannot be opened.
+    #[error(
+        "cannot read the catalog {}; give the path of a collection.json, catalog.json or item, or of a folder that holds one of the first two",
+        path.display()
+    )]
+    Read {
+        /// The file, as it was asked for or linked.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder without a catalog.
+    #[error("no collection.json and no catalog.json in {}; name the file instead of the folder, or write one of the two", path.display())]
+    NoCatalog {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A catalog that is no JSON.
+    #[error("the catalog {} is not JSON; fetch or write it again", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where the text breaks off.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// JSON that is nothing of STAC.
+    #[error(
+        "{} is not STAC: its \"type\" is {found}; expected Catalog, Collection, Feature or FeatureCollection",
+        path.display()
+    )]
+    NotStac {
+        /// The file.
+        path: PathBuf,
+        /// The `type` found.
+        found: String,
+    },
+    /// A catalog whose links cannot be followed.
+    #[error("the catalog {} has no list of links; fetch or write it again", path.display())]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
