@@ -1,1 +1,21 @@
-//! capacity
+//! Carats that the mapped digging could have yielded: the fifth stage.
+//!
+//! Mapped areas and what is known of a deposit come in; carats go out. So far this is the pit form alone, for single values:
+//!
+//! ```
+//! use pitwatch_capacity::{Carats, Hectares, PitFactors, carats_from_pits};
+//!
+//! let factors = PitFactors {
+//!     probability: 0.9, dug_share: 0.5, gravel_thickness_m: 0.5, extracted_share: 0.8,
+//!     grade_ct_per_m3: 0.6, recovery: 1.0, diamond_share: 1.0, omitted_share: 0.1,
+//! };
+//! let Carats(carats) = carats_from_pits(Hectares(1.0), &factors)?;
+//! assert!((carats - 1200.0).abs() < 1e-9);
+//! # Ok::<(), pitwatch_capacity::Error>(())
+//! ```
+
+mod error;
+mod pit;
+
+pub use error::{Error, Result};
+pub use pit::{Carats, Hectares, PitFactors, carats_from_pits};

@@ -1,9 +1,12 @@
+use serde::Deserialize;
+
 use crate::{Error, Result};
 
 /// The numbers that move a result of this stage.
 ///
 /// They stand in the pipeline file under `[change]`, each with its unit and source; none has a default.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Params {
     /// Fewest clear looks in the history period; with fewer a pixel is not observable. Looks.
     pub min_clear_history: u32,

@@ -1,1 +1,28 @@
-//! report
+//! GeoJSON, QGIS styles, tables and the look of rasters: the last stage.
+//!
+//! Alerts, sites and what is known of a run come in; text goes out, into any [`io::Write`](std::io::Write) or as a
+//! `String`. The structs that become files live here, so that a rename in another stage never breaks a file. No file is
+//! opened, and no clock is read.
+//!
+//! ```
+//! let mut file = Vec::new();
+//! pitwatch_report::write_alerts_geojson(&mut file, &[], "20230509-0123456789ab", "Contains modified Copernicus Sentinel data 2023")?;
+//! assert!(file.starts_with(br#"{"type":"FeatureCollection","name":"alerts""#));
+//! # Ok::<(), pitwatch_report::Error>(())
+//! ```
+
+mod error;
+mod geojson;
+mod looks;
+mod manifest;
+mod raster;
+mod style;
+
+pub use error::{Error, Result};
+pub use geojson::{ALERT_COLUMNS, SITE_COLUMNS, write_alerts_geojson, write_sites_geojson};
+pub use looks::{LOOK_COLUMNS, LookRow, write_looks_csv};
+pub use manifest::{InputEntry, Latest, Manifest, OutputFile, Skipped};
+pub use raster::{
+    Overviews, PaletteEntry, RASTER_NAMES, RasterLayer, byte_from_reflectance, raster_layers,
+};
+pub use style::{CATEGORIES, Category, alerts_qml, sites_qml};

@@ -1,0 +1,12 @@
+//! What the crate promises, held against GDAL's own reading and against damaged files.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail the test as the tests do"
+)]
+
+mod damage;
+mod reading;
+mod scene;
+mod skipping;
+mod writing;

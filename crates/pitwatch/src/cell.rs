@@ -1,0 +1,511 @@
+//! One cell of an area: read, detect, keep the result on disk until all cells are gathered.
+//!
+//! A cell is the unit of work. Its result file is written to a temporary name and renamed, and it is a function of the
+//! observations and the pipeline file alone, so a run that was killed goes on with the cells that are missing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use pitwatch_change::{ChangedPixel, Finding, Kind, PixelState, PixelVerdict, mask};
+use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
+use pitwatch_imagery::Reader;
+use pitwatch_report::byte_from_reflectance;
+
+use crate::config::Pipeline;
+
+/// Bytes that the verdict on a pixel takes while its block is worked on.
+const VERDICT_BYTES: usize = size_of::<PixelVerdict>();
+
+/// The result of a cell, `(y, x)`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CellResult {
+    pub(crate) state: Vec<u8>,
+    pub(crate) confidence: Vec<f32>,
+    pub(crate) clear_looks: Vec<u16>,
+    pub(crate) last_clear_date: Vec<i32>,
+    /// Three planes each.
+    pub(crate) before_rgb: Vec<u8>,
+    pub(crate) after_rgb: Vec<u8>,
+    pub(crate) changed: Vec<ChangedPixel>,
+    /// For each look, how many pixels of the area it saw clear.
+    pub(crate) n_clear: Vec<u64>,
+    /// What could not be read: scene and reason.
+    pub(crate) failures: BTreeMap<String, String>,
+}
+
+/// What all cells of an area share.
+pub(crate) struct CellWork<'a> {
+    pub(crate) reader: &'a Reader,
+    pub(crate) quarantined: &'a [bool],
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) region: Option<&'a Region>,
+    pub(crate) geobox: &'a GeoBox,
+    /// Bytes that the cube and the verdicts of one block may take.
+    pub(crate) block_bytes: usize,
+    /// Where result files are.
+    pub(crate) folder: &'a Path,
+}
+
+/// Bytes that a pixel takes while its block is worked on.
+pub(crate) fn bytes_per_pixel(n_looks: usize, n_bands: usize) -> usize {
+    Cube::n_bytes(1, n_looks, n_bands) + VERDICT_BYTES
+}
+
+/// Cuts a window in halves, the longer side first, until each part has at most `max_pixels`.
+pub(crate) fn blocks(window: Window, max_pixels: usize) -> Vec<Window> {
+    let Window {
+        row,
+        col,
+        height,
+        width,
+    } = window;
+    if window.shape().n_pixels() <= max_pixels.max(1) {
+        return vec![window];
+    }
+    let (first, second) = if height >= width {
+        let half = height / 2;
+        (
+            Window {
+                height: half,
+                ..window
+            },
+            Window {
+                row: row + half,
+                height: height - half,
+                ..window
+            },
+        )
+    } else {
+        let half = width / 2;
+        (
+            Window {
+                width: half,
+                ..window
+            },
+            Window {
+                col: col + half,
+                width: width - half,
+                ..window
+            },
+        )
+    };
+    let mut parts = blocks(first, max_pixels);
+    parts.extend(blocks(second, max_pixels));
+    parts
+}
+
+impl CellWork<'_> {
+    /// Makes the result file of a cell, if it is not there yet.
+    pub(crate) fn make(&self, cell: Window) -> Result<()> {
+        let path = self.path(cell);
+        if path.exists() && self.read(cell).is_ok() {
+            return Ok(());
+        }
+        let result = self.detect(cell)?;
+        let temporary = path.with_extension("tmp");
+        fs::write(&temporary, result.to_bytes())
+            .with_context(|| format!("cannot write {}", temporary.display()))?;
+        fs::rename(&temporary, &path)
+            .with_context(|| format!("cannot rename {}", temporary.display()))
+    }
+
+    /// Reads the result file of a cell.
+    pub(crate) fn read(&self, cell: Window) -> Result<CellResult> {
+        let path = self.path(cell);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        CellResult::from_bytes(&bytes, cell.shape().n_pixels())
+            .ok_or_else(|| anyhow!("{} is damaged", path.display()))
+    }
+
+    /// A cell that could not be worked on: not observable, which is not the same as no change.
+    pub(crate) fn failed(&self, cell: Window, reason: String) -> Result<CellResult> {
+        let geobox = self.geobox.window(cell);
+        let mut result = CellResult::new(cell.shape().n_pixels(), self.reader.looks().len());
+        let inside = self.region.map(|region| region.mask(&geobox)).transpose()?;
+        for (index, state) in result.state.iter_mut().enumerate() {
+            if inside.as_ref().is_none_or(|inside| inside[index]) {
+                *state = PixelState::ReadFailed as u8;
+                result.clear_looks[index] = 0;
+                result.last_clear_date[index] = 0;
+            }
+        }
+        result.failures.insert(
+            format!("cell at row {}, column {}", cell.row, cell.col),
+            reason,
+        );
+        Ok(result)
+    }
+
+    fn path(&self, cell: Window) -> PathBuf {
+        let Window {
+            row,
+            col,
+            height,
+            width,
+        } = cell;
+        self.folder
+            .join(format!("{row}_{col}_{height}x{width}.cell"))
+    }
+
+    fn detect(&self, cell: Window) -> Result<CellResult> {
+        let n_looks = self.reader.looks().len();
+        let mut result = CellResult::new(cell.shape().n_pixels(), n_looks);
+        let max_pixels = self.block_bytes / bytes_per_pixel(n_looks, self.reader.bands().len());
+        for block in blocks(cell, max_pixels) {
+            let geobox = self.geobox.window(block);
+            let (cube, failures) = self.reader.read(&geobox, self.quarantined)?;
+            for failure in failures {
+                result
+                    .failures
+                    .entry(failure.scene)
+                    .or_insert_with(|| format!("{}: {}", failure.href, failure.reason));
+            }
+            let inside = match self.region {
+                Some(region) => region.mask(&geobox)?,
+                None => vec![true; geobox.shape().n_pixels()],
+            };
+            for (time, n_clear) in result.n_clear.iter_mut().enumerate() {
+                let is_clear = |(&class, &inside): (&u8, &bool)| {
+                    inside && mask::observation(class) == mask::Observation::Clear
+                };
+                *n_clear += cube
+                    .classes(time)
+                    .iter()
+                    .zip(&inside)
+                    .filter(|&pixel| is_clear(pixel))
+                    .count() as u64;
+            }
+            let map =
+                pitwatch_change::detect(&cube, self.pipeline.monitor_from, &self.pipeline.change)?;
+            let origin = geobox.lattice_origin();
+            for (index, verdict) in map.pixels.iter().enumerate() {
+                let (row, col) = (index / block.width, index % block.width);
+                let place =
+                    (block.row - cell.row + row) * cell.width + (block.col - cell.col + col);
+                if inside[index] {
+                    let at = LatticePixel {
+                        row: origin.row + row as i64,
+                        col: origin.col + col as i64,
+                    };
+                    result.set(place, at, verdict);
+                }
+            }
+        }
+        result.changed.sort_by_key(|pixel| pixel.at);
+        Ok(result)
+    }
+}
+
+impl CellResult {
+    /// A cell that lies outside the area.
+    fn new(n_pixels: usize, n_looks: usize) -> Self {
+        Self {
+            state: vec![PixelState::Outside as u8; n_pixels],
+            confidence: vec![f32::NAN; n_pixels],
+            clear_looks: vec![u16::MAX; n_pixels],
+            last_clear_date: vec![-1; n_pixels],
+            before_rgb: vec![0; 3 * n_pixels],
+            after_rgb: vec![0; 3 * n_pixels],
+            changed: Vec::new(),
+            n_clear: vec![0; n_looks],
+            failures: BTreeMap::new(),
+        }
+    }
+
+    fn set(&mut self, place: usize, at: LatticePixel, verdict: &PixelVerdict) {
+        let n_pixels = self.state.len();
+        self.state[place] = verdict.state as u8;
+        self.confidence[place] = verdict.confidence;
+        self.clear_looks[place] = verdict.n_clear.min(u16::MAX - 1);
+        self.last_clear_date[place] = verdict.last_clear.map_or(0, |Day(day)| day);
+        for channel in 0..3 {
+            self.before_rgb[channel * n_pixels + place] =
+                byte_from_reflectance(verdict.before_rgb[channel]);
+            self.after_rgb[channel * n_pixels + place] =
+                byte_from_reflectance(verdict.after_rgb[channel]);
+        }
+        if let Some(finding) = verdict.finding {
+            let PixelVerdict {
+                n_clear_history,
+                n_clear,
+                ..
+            } = *verdict;
+            self.changed.push(ChangedPixel {
+                at,
+                finding,
+                n_clear_history,
+                n_clear,
+            });
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(self.state.len() * 17 + 1024));
+        out.bytes(&self.state);
+        out.all(&self.confidence, |value| value.to_le_bytes());
+        out.all(&self.clear_looks, |value| value.to_le_bytes());
+        out.all(&self.last_clear_date, |value| value.to_le_bytes());
+        out.bytes(&self.before_rgb);
+        out.bytes(&self.after_rgb);
+        out.u64(self.n_clear.len() as u64);
+        out.all(&self.n_clear, |value| value.to_le_bytes());
+        out.u64(self.changed.len() as u64);
+        for pixel in &self.changed {
+            let finding = &pixel.finding;
+            out.bytes(&pixel.at.row.to_le_bytes());
+            out.bytes(&pixel.at.col.to_le_bytes());
+            out.bytes(&[finding.kind as u8, u8::from(finding.is_core)]);
+            for look in [
+                finding.alert_look,
+                finding.confirmed_look.unwrap_or(u32::MAX),
+                finding.last_look_before,
+                finding.first_look_after,
+            ] {
+                out.bytes(&look.to_le_bytes());
+            }
+            for value in [
+                finding.probability,
+                finding.ndvi_before,
+                finding.ndvi_after,
+                finding.bsi_before,
+                finding.bsi_after,
+            ] {
+                out.bytes(&value.to_le_bytes());
+            }
+            out.bytes(&pixel.n_clear_history.to_le_bytes());
+            out.bytes(&pixel.n_clear.to_le_bytes());
+        }
+        out.u64(self.failures.len() as u64);
+        for (scene, reason) in &self.failures {
+            for text in [scene, reason] {
+                out.u64(text.len() as u64);
+                out.bytes(text.as_bytes());
+            }
+        }
+        out.bytes(MAGIC);
+        out.0
+    }
+
+    /// `None` if the file is cut short or has anything after its end.
+    fn from_bytes(bytes: &[u8], n_pixels: usize) -> Option<Self> {
+        let mut read = Parser(bytes);
+        let state = read.take(n_pixels)?.to_vec();
+        let confidence = read.all(n_pixels, f32::from_le_bytes)?;
+        let clear_looks = read.all(n_pixels, u16::from_le_bytes)?;
+        let last_clear_date = read.all(n_pixels, i32::from_le_bytes)?;
+        let before_rgb = read.take(3 * n_pixels)?.to_vec();
+        let after_rgb = read.take(3 * n_pixels)?.to_vec();
+        let n_looks = read.u64()?;
+        let n_clear = read.all(n_looks, u64::from_le_bytes)?;
+        let n_changed = read.u64()?;
+        let mut changed = Vec::new();
+        for _ in 0..n_changed {
+            let at = LatticePixel {
+                row: read.one(i64::from_le_bytes)?,
+                col: read.one(i64::from_le_bytes)?,
+            };
+            let kind = if read.one(u8::from_le_bytes)? == Kind::Excavation as u8 {
+                Kind::Excavation
+            } else {
+                Kind::Cleared
+            };
+            let is_core = read.one(u8::from_le_bytes)? == 1;
+            let looks = read.all(4, u32::from_le_bytes)?;
+            let values = read.all(5, f32::from_le_bytes)?;
+            let finding = Finding {
+                kind,
+                alert_look: looks[0],
+                confirmed_look: (looks[1] != u32::MAX).then_some(looks[1]),
+                last_look_before: looks[2],
+                first_look_after: looks[3],
+                probability: values[0],
+                is_core,
+                ndvi_before: values[1],
+                ndvi_after: values[2],
+                bsi_before: values[3],
+                bsi_after: values[4],
+            };
+            let n_clear_history = read.one(u16::from_le_bytes)?;
+            let n_clear = read.one(u16::from_le_bytes)?;
+            changed.push(ChangedPixel {
+                at,
+                finding,
+                n_clear_history,
+                n_clear,
+            });
+        }
+        let mut failures = BTreeMap::new();
+        for _ in 0..read.u64()? {
+            let mut text = || -> Option<String> {
+                let length = read.u64()?;
+                String::from_utf8(read.take(length)?.to_vec()).ok()
+            };
+            let (scene, reason) = (text()?, text()?);
+            failures.insert(scene, reason);
+        }
+        let is_whole = read.0 == MAGIC;
+        is_whole.then_some(Self {
+            state,
+            confidence,
+            clear_looks,
+            last_clear_date,
+            before_rgb,
+            after_rgb,
+            changed,
+            n_clear,
+            failures,
+        })
+    }
+}
+
+/// Ends every result file, so that one cut short is known.
+const MAGIC: &[u8] = b"pitwatch cell 1\n";
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    /// A list without its length.
+    fn all<T: Copy, const N: usize>(&mut self, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
+        values.iter().for_each(|&value| self.bytes(&bytes(value)));
+    }
+}
+
+struct Parser<'a>(&'a [u8]);
+
+impl<'a> Parser<'a> {
+    fn take(&mut self, n_bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(n_bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
+        Some(value(self.take(N)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<usize> {
+        usize::try_from(self.one(u64::from_le_bytes)?).ok()
+    }
+
+    fn all<T, const N: usize>(
+        &mut self,
+        length: usize,
+        value: impl Fn([u8; N]) -> T,
+    ) -> Option<Vec<T>> {
+        let bytes = self.take(length.checked_mul(N)?)?;
+        Some(
+            bytes
+                .chunks_exact(N)
+                .filter_map(|chunk| chunk.try_into().ok())
+                .map(value)
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some_result() -> CellResult {
+        let mut result = CellResult::new(6, 3);
+        let finding = Finding {
+            kind: Kind::Excavation,
+            alert_look: 2,
+            confirmed_look: None,
+            last_look_before: 0,
+            first_look_after: 1,
+            probability: 0.5,
+            is_core: true,
+            ndvi_before: 0.6,
+            ndvi_after: 0.1,
+            bsi_before: -0.1,
+            bsi_after: 0.2,
+        };
+        let verdict = PixelVerdict {
+            state: PixelState::Provisional,
+            n_clear_history: 40,
+            n_clear: 12,
+            last_clear: Some(Day(18_000)),
+            confidence: 0.5,
+            before_rgb: [300, 500, 200],
+            after_rgb: [2000, 1500, 900],
+            finding: Some(finding),
+        };
+        result.set(
+            4,
+            LatticePixel {
+                row: -98_490,
+                col: 20_521,
+            },
+            &verdict,
+        );
+        result.confidence.fill(0.25);
+        result.n_clear[1] = 5;
+        result
+            .failures
+            .insert("S2A_1".into(), "block 3 is cut short".into());
+        result
+    }
+
+    #[test]
+    fn a_result_comes_back_from_its_file() {
+        let result = some_result();
+        assert_eq!(CellResult::from_bytes(&result.to_bytes(), 6), Some(result));
+    }
+
+    #[test]
+    fn a_file_cut_short_anywhere_is_made_again() {
+        let bytes = some_result().to_bytes();
+        for length in 0..bytes.len() {
+            assert_eq!(
+                CellResult::from_bytes(&bytes[..length], 6),
+                None,
+                "{length} of {} bytes",
+                bytes.len()
+            );
+        }
+    }
+
+    #[test]
+    fn blocks_cover_a_window_once() {
+        let window = Window {
+            row: 3,
+            col: 5,
+            height: 37,
+            width: 90,
+        };
+        for max_pixels in [1, 7, 100, 5000] {
+            let parts = blocks(window, max_pixels);
+            assert_eq!(
+                parts
+                    .iter()
+                    .map(|part| part.shape().n_pixels())
+                    .sum::<usize>(),
+                37 * 90
+            );
+            assert!(
+                parts
+                    .iter()
+                    .all(|part| part.shape().n_pixels() <= max_pixels)
+            );
+            let overlap = |a: &Window| {
+                parts
+                    .iter()
+                    .filter(|b| a.intersection(**b).is_some())
+                    .count()
+            };
+            assert!(max_pixels == 1 || parts.iter().all(|part| overlap(part) == 1));
+        }
+    }
+}

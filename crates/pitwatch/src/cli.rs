@@ -1,0 +1,229 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use pitwatch_grid::Day;
+
+/// Satellite monitoring of mining areas: newly dug ground from Sentinel-2, drawn in QGIS.
+#[derive(Debug, Parser)]
+#[command(name = "pitwatch", version, propagate_version = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// Say more on standard error (twice: still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+
+    /// Say nothing on standard error but warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+impl Cli {
+    /// −1 quiet, 0 normal, 1 and more verbose.
+    pub(crate) fn verbosity(&self) -> i8 {
+        if self.quiet {
+            -1
+        } else {
+            i8::try_from(self.verbose).unwrap_or(i8::MAX)
+        }
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  2    the command line is not understood
+  3    a pipeline or area file cannot be used
+  4    some scenes or cells failed; the rest is published
+  5    no source of scenes can be reached, or none has a usable scene
+  6    an output is not valid
+  10   there are new alerts (only with --exit-code)
+  75   another run holds the output folder
+  130  interrupted
+
+Results go to standard output, messages and progress to standard error. NO_COLOR is respected.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look for newly dug ground and publish what is found
+    #[command(after_help = "\
+Examples:
+  pitwatch run pipelines/demo.toml --out out/demo
+  pitwatch run pipelines/simbench.toml --catalog scene/obs/cogs/collection.json --monitor-from 2022-07-01 --out out/scene
+  pitwatch run pipelines/demo.toml --out out/demo --memory-limit 600MiB --jobs 1
+
+A run that was killed goes on with the cells that are missing. The same mirror and pipeline file give the same bytes in
+every file but the manifest, whatever --memory-limit, --jobs and --cell-size.")]
+    Run(RunArgs),
+
+    /// Show what a run would read and write; nothing is written
+    #[command(
+        after_help = "Examples:\n  pitwatch plan pipelines/demo.toml\n  pitwatch plan pipelines/demo.toml --json"
+    )]
+    Plan(PlanArgs),
+
+    /// Check files: pipelines (.toml), areas (.geojson), catalogs and items (.json or a folder), outputs of runs (a folder)
+    #[command(after_help = "\
+Examples:
+  pitwatch validate pipelines/demo.toml aoi/demo-forest.geojson
+  pitwatch validate pipelines/demo/forest out/demo")]
+    Validate(ValidateArgs),
+
+    /// Write a completion script for a shell to standard output
+    #[command(
+        after_help = "Example:\n  pitwatch completions bash > /etc/bash_completion.d/pitwatch"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What goes before the pipeline file's own values.
+#[derive(Debug, Args)]
+pub(crate) struct InputArgs {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE")]
+    pub(crate) pipeline: PathBuf,
+
+    /// STAC catalog, collection or folder to read instead of the pipeline file's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) catalog: Option<PathBuf>,
+
+    /// First day of the monitoring period instead of the pipeline file's; the looks before it are the history
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
+    pub(crate) monitor_from: Option<Day>,
+}
+
+/// How the work is done; none of it moves a result.
+#[derive(Debug, Args)]
+pub(crate) struct WorkArgs {
+    /// Most memory to take, such as 600MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_size)]
+    pub(crate) memory_limit: usize,
+
+    /// Cells and threads at a time [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Pixels a side of a cell, the unit of work
+    #[arg(long, value_name = "PIXELS", default_value = "512", value_parser = clap::value_parser!(u32).range(16..=8192))]
+    pub(crate) cell_size: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    /// Folder for the results; runs/RUN_ID and latest.json are made in it
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+
+    /// `last`: do nothing if the newest published run already rests on the same inputs
+    #[arg(long, value_name = "WHEN", value_parser = ["last"])]
+    pub(crate) since: Option<String>,
+
+    /// Use no network; scenes that are not local are skipped with that reason
+    #[arg(long)]
+    pub(crate) offline: bool,
+
+    /// Show what would be done, as `plan`, and stop
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Exit with 10 if there are alerts that the run published before did not have
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+
+    /// Write the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    #[command(flatten)]
+    pub(crate) work: WorkArgs,
+
+    /// Write the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Files and folders to check
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Write the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_day(text: &str) -> Result<Day, String> {
+    text.parse::<Day>().map_err(|error| error.to_string())
+}
+
+/// Bytes of `600MiB`, `2GiB`, `500MB` or a plain number.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.len()
+        - text
+            .trim_start_matches(|letter: char| letter.is_ascii_digit())
+            .len();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" | "k" => 1 << 10,
+        "mib" | "m" => 1 << 20,
+        "gib" | "g" => 1 << 30,
+        _ => {
+            return Err(format!(
+                "{unit:?} is no unit of size; write it as 600MiB or 2GiB"
+            ));
+        }
+    };
+    let number: usize = number
+        .parse()
+        .map_err(|_| "write a whole number with its unit, such as 600MiB".to_owned())?;
+    number
+        .checked_mul(factor)
+        .filter(|&size| size > 0)
+        .ok_or_else(|| "must be more than 0 and fit this machine".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("600MiB"), Ok(600 << 20));
+        assert_eq!(parse_size("2 GB"), Ok(2_000_000_000));
+        assert_eq!(parse_size("1024"), Ok(1024));
+        for wrong in ["", "0", "lots", "5 parsecs", "-1"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

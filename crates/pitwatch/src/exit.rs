@@ -1,0 +1,53 @@
+//! Exit codes, which schedulers rely on.
+
+use std::fmt;
+
+/// Done; what is published is complete.
+pub(crate) const DONE: u8 = 0;
+/// Some scenes or cells failed; the rest is published.
+pub(crate) const PARTIAL: u8 = 4;
+/// There are new alerts (only with `--exit-code`).
+pub(crate) const NEW_ALERTS: u8 = 10;
+
+/// Why a command ended without a result. Attached to an error as context, it sets the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// A pipeline, area or statistics file cannot be used.
+    Configuration,
+    /// No source of scenes can be reached, or none has a usable scene.
+    NoSource,
+    /// An output is not valid.
+    InvalidOutput,
+    /// Another run holds the output folder.
+    Locked,
+}
+
+impl Problem {
+    /// The exit code.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Configuration => 3,
+            Self::NoSource => 5,
+            Self::InvalidOutput => 6,
+            Self::Locked => 75,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Configuration => "the configuration cannot be used",
+            Self::NoSource => "there are no scenes to read",
+            Self::InvalidOutput => "an output is not valid",
+            Self::Locked => "another run holds the output folder",
+        })
+    }
+}
+
+/// The exit code of an error: its problem's, or 1 for what is none of them.
+pub(crate) fn code_of(error: &anyhow::Error) -> u8 {
+    error
+        .downcast_ref::<Problem>()
+        .map_or(1, |problem| problem.code())
+}

@@ -1,0 +1,675 @@
+//! A run's files: written beside their place, hashed, put in place at once, the manifest last.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use chrono::Utc;
+use pitwatch_change::{ChangedPixel, Kind, PixelState};
+use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
+use pitwatch_imagery::{OverviewResampling, PaletteEntry, PixelType, RasterSpec, RasterWriter};
+use pitwatch_report::{
+    InputEntry, Latest, LookRow, Manifest, OutputFile, Overviews, RasterLayer, Skipped,
+    raster_layers,
+};
+use pitwatch_scenes::Look;
+use pitwatch_sites::{Alert, Tier};
+
+use crate::cell::CellResult;
+use crate::config::Pipeline;
+use crate::exit::Problem;
+use crate::progress::Progress;
+use crate::run::{AreaResult, Options, Outcome, forget_cells};
+use crate::watch::{Watch, sha256};
+
+/// Holds the output folder for one run at a time.
+///
+/// # Errors
+///
+/// If another run holds it, or it cannot be made.
+pub(crate) fn lock(out: &Path) -> Result<File> {
+    fs::create_dir_all(out)
+        .with_context(|| format!("cannot make the output folder {}", out.display()))
+        .context(Problem::Configuration)?;
+    let path = out.join(".lock");
+    let file = File::create(&path)
+        .with_context(|| format!("cannot write {}", path.display()))
+        .context(Problem::Configuration)?;
+    file.try_lock()
+        .map_err(|_| {
+            anyhow!(
+                "{} is held by another run; wait for it, or give another --out",
+                path.display()
+            )
+        })
+        .context(Problem::Locked)?;
+    Ok(file)
+}
+
+/// The folder of one run: a place to work in, and its final place.
+pub(crate) struct RunFolder {
+    out: PathBuf,
+    run_id: String,
+}
+
+impl RunFolder {
+    pub(crate) fn create(out: &Path, run_id: &str) -> Result<Self> {
+        let folder = Self {
+            out: out.to_owned(),
+            run_id: run_id.to_owned(),
+        };
+        let work = folder.work();
+        let unfinished = folder.unfinished();
+        // Cells of this very run are kept; everything else that a killed run left is of no use.
+        remove_others(&out.join(".work"), &work)?;
+        if unfinished.exists() {
+            fs::remove_dir_all(&unfinished)
+                .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+        }
+        for path in [&work, &unfinished.join("rasters")] {
+            fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        Ok(folder)
+    }
+
+    /// Where the results of cells are kept.
+    pub(crate) fn cells_folder(&self, area_id: &str) -> Result<PathBuf> {
+        let path = self.work().join(area_id);
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn work(&self) -> PathBuf {
+        self.out.join(".work").join(&self.run_id)
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.out
+            .join("runs")
+            .join(format!(".{}.unfinished", self.run_id))
+    }
+
+    pub(crate) fn finished(&self) -> PathBuf {
+        self.out.join("runs").join(&self.run_id)
+    }
+
+    fn latest(&self) -> Option<Latest> {
+        let text = fs::read_to_string(self.out.join("latest.json")).ok()?;
+        Latest::from_json(&text).ok()
+    }
+
+    /// True if the newest published run is this one.
+    pub(crate) fn is_published(&self) -> bool {
+        self.latest()
+            .is_some_and(|latest| latest.run_id == self.run_id)
+            && self.finished().join("manifest.json").exists()
+    }
+
+    /// The outcome of a run that had nothing to do.
+    pub(crate) fn unchanged(&self, run_id: String) -> Result<Outcome> {
+        fs::remove_dir_all(self.unfinished()).context("cannot remove the unfinished run")?;
+        let _ = fs::remove_dir_all(self.out.join(".work"));
+        Ok(Outcome {
+            run_id,
+            folder: self.finished(),
+            alerts: Vec::new(),
+            n_new_alerts: 0,
+            is_unchanged: true,
+            failed: Vec::new(),
+            summary: BTreeMap::new(),
+        })
+    }
+
+    /// The ids of the alerts published before; empty if there are none.
+    fn published_alert_ids(&self) -> HashSet<String> {
+        let read = || -> Option<HashSet<String>> {
+            let latest = self.latest()?;
+            let text =
+                fs::read_to_string(self.out.join(latest.path).join("alerts.geojson")).ok()?;
+            let json: serde_json::Value = serde_json::from_str(&text).ok()?;
+            let ids = json
+                .get("features")?
+                .as_array()?
+                .iter()
+                .filter_map(|feature| {
+                    feature
+                        .pointer("/properties/alert_id")?
+                        .as_str()
+                        .map(str::to_owned)
+                });
+            Some(ids.collect())
+        };
+        read().unwrap_or_default()
+    }
+
+    fn write(&self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let path = self.unfinished().join(name);
+        let mut bytes = Vec::new();
+        write(&mut bytes).with_context(|| format!("cannot make {name}"))?;
+        write_synced(&path, &bytes)
+    }
+}
+
+/// Removes all entries of a folder but one.
+fn remove_others(folder: &Path, keep: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries.flatten().filter(|entry| entry.path() != keep) {
+        fs::remove_dir_all(entry.path())
+            .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+    }
+    Ok(())
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The pixels of alerts, with the days on which their evidence, or their object's, was complete.
+pub(crate) struct Members(HashMap<LatticePixel, MemberDays>);
+
+#[derive(Debug, Clone, Copy)]
+struct MemberDays {
+    kind: Kind,
+    alert: Day,
+    confirmed: Option<Day>,
+}
+
+impl Members {
+    pub(crate) fn new(watch: &Watch, alerts: &[Alert], changed: &[ChangedPixel]) -> Self {
+        let day = |look: u32| Day::of(watch.reader.looks()[look as usize].time);
+        let findings: HashMap<LatticePixel, &ChangedPixel> =
+            changed.iter().map(|pixel| (pixel.at, pixel)).collect();
+        let mut members = HashMap::new();
+        for alert in alerts {
+            for at in &alert.pixels {
+                let Some(pixel) = findings.get(at) else {
+                    continue;
+                };
+                let confirmed = pixel
+                    .finding
+                    .confirmed_look
+                    .map(day)
+                    .zip(alert.confirmed_datetime.map(Day::of));
+                let days = MemberDays {
+                    kind: alert.kind,
+                    // A pixel is reported no earlier than its object.
+                    alert: day(pixel.finding.alert_look).max(Day::of(alert.alert_datetime)),
+                    confirmed: confirmed.map(|(pixel, object)| pixel.max(object)),
+                };
+                members.insert(*at, days);
+            }
+        }
+        Self(members)
+    }
+}
+
+/// Writes the eight rasters of an area, cell by cell.
+pub(crate) fn write_rasters(
+    run: &RunFolder,
+    watch: &Watch,
+    cells: &[Window],
+    members: &Members,
+    read_cell: impl Fn(Window) -> Result<CellResult>,
+) -> Result<()> {
+    let layers = raster_layers(&run.run_id, &watch.notice);
+    let epsg = watch.geobox.crs().epsg();
+    let mut writers = Vec::with_capacity(layers.len());
+    for layer in &layers {
+        let path = run
+            .unfinished()
+            .join("rasters")
+            .join(format!("{}_{epsg}_{}.tif", watch.area_id, layer.name));
+        writers.push(RasterWriter::create(&path, spec(watch, layer))?);
+    }
+    let [
+        state,
+        alert_date,
+        confirmed_date,
+        confidence,
+        clear_looks,
+        last_clear_date,
+        before_rgb,
+        after_rgb,
+    ] = &mut writers[..]
+    else {
+        return Err(anyhow!("a run has eight rasters"));
+    };
+    for &cell in cells {
+        let planes = planes(watch, cell, members, read_cell(cell)?);
+        let n_pixels = cell.shape().n_pixels();
+        state.write(0, cell, &planes.state)?;
+        alert_date.write(0, cell, &planes.alert_date)?;
+        confirmed_date.write(0, cell, &planes.confirmed_date)?;
+        confidence.write(0, cell, &planes.confidence)?;
+        clear_looks.write(0, cell, &planes.clear_looks)?;
+        last_clear_date.write(0, cell, &planes.last_clear_date)?;
+        for channel in 0..3 {
+            let plane = channel * n_pixels..(channel + 1) * n_pixels;
+            before_rgb.write(channel, cell, &planes.before_rgb[plane.clone()])?;
+            after_rgb.write(channel, cell, &planes.after_rgb[plane])?;
+        }
+    }
+    writers
+        .into_iter()
+        .try_for_each(|writer| Ok(writer.finish()?))
+}
+
+fn spec(watch: &Watch, layer: &RasterLayer) -> RasterSpec {
+    let (pixel_type, n_bands) = match layer.name {
+        "state" => (PixelType::U8, 1),
+        "clear_looks" => (PixelType::U16, 1),
+        "confidence" => (PixelType::F32, 1),
+        "before_rgb" | "after_rgb" => (PixelType::U8, 3),
+        _ => (PixelType::I32, 1),
+    };
+    let mut spec = RasterSpec::new(watch.geobox.clone(), pixel_type, n_bands);
+    spec.nodata = layer.nodata;
+    spec.palette = layer
+        .palette
+        .iter()
+        .map(|entry| PaletteEntry {
+            value: entry.value,
+            rgba: entry.rgba,
+            name: entry.label.to_owned(),
+        })
+        .collect();
+    spec.tags = layer.tags.clone();
+    spec.descriptions = if n_bands == 3 {
+        ["red", "green", "blue"].map(str::to_owned).to_vec()
+    } else {
+        vec![layer.description.clone()]
+    };
+    spec.overviews = match layer.overviews {
+        Overviews::Nearest => OverviewResampling::Nearest,
+        Overviews::Average => OverviewResampling::Average,
+        Overviews::Mode => OverviewResampling::Mode,
+    };
+    spec
+}
+
+struct Planes {
+    state: Vec<u8>,
+    alert_date: Vec<i32>,
+    confirmed_date: Vec<i32>,
+    confidence: Vec<f32>,
+    clear_looks: Vec<u16>,
+    last_clear_date: Vec<i32>,
+    before_rgb: Vec<u8>,
+    after_rgb: Vec<u8>,
+}
+
+/// What the rasters show of a cell: changed pixels only where they are part of an alert.
+fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) -> Planes {
+    let observable =
+        |&state: &u8| PixelState::from_code(state).is_some_and(PixelState::is_observable);
+    let watched = |state: &u8| if observable(state) { 0 } else { -1 };
+    let mut planes = Planes {
+        alert_date: result.state.iter().map(watched).collect(),
+        confirmed_date: result.state.iter().map(watched).collect(),
+        state: result.state,
+        confidence: result.confidence,
+        clear_looks: result.clear_looks,
+        last_clear_date: result.last_clear_date,
+        before_rgb: result.before_rgb,
+        after_rgb: result.after_rgb,
+    };
+    let origin = watch.geobox.window(cell).lattice_origin();
+    for pixel in &result.changed {
+        let row = usize::try_from(pixel.at.row - origin.row).unwrap_or(0);
+        let col = usize::try_from(pixel.at.col - origin.col).unwrap_or(0);
+        let index = row * cell.width + col;
+        match members.0.get(&pixel.at) {
+            Some(member) if member.kind == Kind::Excavation => {
+                planes.alert_date[index] = member.alert.0;
+                planes.confirmed_date[index] = member.confirmed.map_or(0, |day| day.0);
+                planes.state[index] = if member.confirmed.is_some() {
+                    PixelState::Confirmed
+                } else {
+                    PixelState::Provisional
+                } as u8;
+            }
+            Some(_) => {}
+            None => {
+                planes.state[index] = PixelState::Stable as u8;
+                planes.confidence[index] = 0.0;
+            }
+        }
+    }
+    planes
+}
+
+/// Writes the tables and styles, puts the run in place and points to it.
+pub(crate) fn publish(
+    pipeline: &Pipeline,
+    options: &Options,
+    run: RunFolder,
+    run_id: &str,
+    results: &[AreaResult],
+    mut failed: Vec<Skipped>,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let alerts: Vec<Alert> = results
+        .iter()
+        .flat_map(|result| result.alerts.iter().cloned())
+        .collect();
+    let sites: Vec<_> = results
+        .iter()
+        .flat_map(|result| result.sites.iter().cloned())
+        .collect();
+    let notice = joined_notices(results);
+    let looks: Vec<Look> = results
+        .iter()
+        .flat_map(|result| {
+            result
+                .watch
+                .looks(Some(&result.n_clear), &result.failures, result.n_pixels)
+        })
+        .collect();
+    let rows: Vec<LookRow> = results
+        .iter()
+        .flat_map(|result| look_rows(&looks, result))
+        .collect();
+
+    run.write("alerts.geojson", |out| {
+        Ok(pitwatch_report::write_alerts_geojson(
+            out, &alerts, run_id, &notice,
+        )?)
+    })?;
+    run.write("alerts.qml", |out| {
+        Ok(out.write_all(pitwatch_report::alerts_qml().as_bytes())?)
+    })?;
+    run.write("sites.geojson", |out| {
+        Ok(pitwatch_report::write_sites_geojson(
+            out, &sites, run_id, &notice,
+        )?)
+    })?;
+    run.write("sites.qml", |out| {
+        Ok(out.write_all(pitwatch_report::sites_qml().as_bytes())?)
+    })?;
+    run.write("looks.csv", |out| {
+        Ok(pitwatch_report::write_looks_csv(out, &rows)?)
+    })?;
+
+    let mut skipped = Vec::new();
+    for result in results {
+        for (what, reason) in &result.failures {
+            failed.push(Skipped {
+                what: what.clone(),
+                reason: reason.clone(),
+            });
+        }
+        for (scene, reason) in &result.watch.unopened {
+            failed.push(Skipped {
+                what: format!("scene {}", scene.id),
+                reason: reason.clone(),
+            });
+        }
+        for (scene, verdict) in result.watch.scenes.iter().zip(&result.watch.offsets) {
+            if verdict.check == pitwatch_scenes::OffsetCheck::Contradicts {
+                failed.push(Skipped {
+                    what: format!("scene {}", scene.id),
+                    reason: format!("quarantined: {}", verdict.ground),
+                });
+            }
+        }
+        for excluded in &result.watch.excluded {
+            let entry = Skipped {
+                what: format!("item {}", excluded.id),
+                reason: excluded.reason.to_string(),
+            };
+            if excluded.reason.is_failure() {
+                failed.push(entry)
+            } else {
+                skipped.push(entry)
+            }
+        }
+    }
+    let summary = summary(results, &alerts, &looks);
+    let n_new_alerts = {
+        let known = run.published_alert_ids();
+        alerts
+            .iter()
+            .filter(|alert| !known.contains(&alert.alert_id))
+            .count()
+    };
+    let manifest = Manifest {
+        run_id: run_id.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: options.started,
+        ended: now(),
+        pipeline_sha256: sha256(pipeline.text.as_bytes()),
+        inputs: inputs(pipeline, results)?,
+        files: hash_files(&run.unfinished(), &alerts, sites.len(), rows.len())?,
+        summary: summary.clone(),
+        skipped: failed.iter().chain(&skipped).cloned().collect(),
+        notice,
+    };
+    let text = manifest.to_json();
+    write_synced(&run.unfinished().join("manifest.json"), text.as_bytes())?;
+    put_in_place(&run, run_id, &text)?;
+    results.iter().for_each(forget_cells);
+    let _ = fs::remove_dir_all(options.out.join(".work"));
+    progress.detail(&format!("published {}", run.finished().display()));
+    Ok(Outcome {
+        run_id: run_id.to_owned(),
+        folder: run.finished(),
+        alerts,
+        n_new_alerts,
+        is_unchanged: false,
+        failed,
+        summary,
+    })
+}
+
+/// The clock, which enters the manifest alone.
+pub(crate) fn now() -> UtcTime {
+    Utc::now()
+}
+
+fn joined_notices(results: &[AreaResult]) -> String {
+    let mut notices: Vec<&str> = Vec::new();
+    for result in results {
+        if !notices.contains(&result.watch.notice.as_str()) {
+            notices.push(&result.watch.notice);
+        }
+    }
+    notices.join(" ")
+}
+
+/// The rows of `looks.csv` of one area; an item without a time is no look and stands in the manifest.
+fn look_rows(looks: &[Look], result: &AreaResult) -> Vec<LookRow> {
+    let folder = Path::new(&result.watch.catalog);
+    let folder = if folder.is_dir() {
+        folder
+    } else {
+        folder.parent().unwrap_or(folder)
+    };
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    // Below the catalog, so that the same mirror gives the same bytes wherever it stands.
+    let relative = |href: &str| {
+        let path = href.strip_prefix("file://").unwrap_or(href);
+        let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+        path.strip_prefix(&folder)
+            .map_or_else(|_| href.to_owned(), |path| path.display().to_string())
+    };
+    let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let of_area = looks
+        .iter()
+        .filter(|look| look.area_id == result.watch.area_id);
+    let rows = of_area.filter_map(|look| {
+        let scene = result
+            .watch
+            .scenes
+            .iter()
+            .find(|scene| scene.id == look.scene_id && Some(scene.time) == look.time);
+        let offsets = scene.map(|scene| {
+            scene
+                .assets
+                .iter()
+                .map(|(&band, asset)| (band, f64::from(asset.offset.digital_numbers)))
+                .collect()
+        });
+        Some(LookRow {
+            area_id: look.area_id.clone(),
+            datetime: look.time?,
+            platform: look.platform.clone(),
+            scene_id: filled(&look.scene_id),
+            processing_baseline: look.baseline.map(|baseline| baseline.to_string()),
+            cloud_cover_percent: look.cloud_cover_percent,
+            is_found: look.found,
+            is_read: look.read,
+            is_used: look.used,
+            reason: filled(&look.reason)
+                .map(|reason| reason.replace(&format!("{}/", folder.display()), "")),
+            offset_digital_numbers: offsets.unwrap_or_default(),
+            offset_ground: look.offset_ground.map(|ground| ground.to_string()),
+            offset_check: look.offset_check.map(|check| check.to_string()),
+            clear_share: look.clear_share,
+            href: filled(&look.href).map(|href| relative(&href)),
+        })
+    });
+    rows.collect()
+}
+
+fn summary(results: &[AreaResult], alerts: &[Alert], looks: &[Look]) -> BTreeMap<String, u64> {
+    let count =
+        |test: &dyn Fn(&Alert) -> bool| alerts.iter().filter(|alert| test(alert)).count() as u64;
+    let of = |kind: Kind, tier: Tier| count(&|alert| alert.kind == kind && alert.tier == tier);
+    BTreeMap::from([
+        ("n_areas".to_owned(), results.len() as u64),
+        (
+            "n_cells".to_owned(),
+            results.iter().map(|result| result.cells.len() as u64).sum(),
+        ),
+        ("n_looks".to_owned(), looks.len() as u64),
+        (
+            "n_looks_used".to_owned(),
+            looks.iter().filter(|look| look.used).count() as u64,
+        ),
+        (
+            "n_pixels".to_owned(),
+            results.iter().map(|result| result.n_pixels).sum(),
+        ),
+        (
+            "n_pixels_observable".to_owned(),
+            results.iter().map(|result| result.n_observable).sum(),
+        ),
+        (
+            "n_excavation_confirmed".to_owned(),
+            of(Kind::Excavation, Tier::Confirmed),
+        ),
+        (
+            "n_excavation_provisional".to_owned(),
+            of(Kind::Excavation, Tier::Provisional),
+        ),
+        (
+            "n_cleared_confirmed".to_owned(),
+            of(Kind::Cleared, Tier::Confirmed),
+        ),
+        (
+            "n_cleared_provisional".to_owned(),
+            of(Kind::Cleared, Tier::Provisional),
+        ),
+        (
+            "n_sites".to_owned(),
+            results.iter().map(|result| result.sites.len() as u64).sum(),
+        ),
+    ])
+}
+
+fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>> {
+    let mut inputs = vec![InputEntry {
+        role: "pipeline".into(),
+        href: pipeline.path.display().to_string(),
+        sha256: Some(sha256(pipeline.text.as_bytes())),
+    }];
+    for area in &pipeline.areas {
+        if let Some(path) = &area.file {
+            let bytes =
+                fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            inputs.push(InputEntry {
+                role: "area".into(),
+                href: path.display().to_string(),
+                sha256: Some(sha256(&bytes)),
+            });
+        }
+    }
+    for result in results {
+        let watch = &result.watch;
+        inputs.push(InputEntry {
+            role: "catalog and pixels".into(),
+            href: watch.catalog.clone(),
+            sha256: Some(watch.inputs_sha256.clone()),
+        });
+    }
+    Ok(inputs)
+}
+
+fn hash_files(
+    folder: &Path,
+    alerts: &[Alert],
+    n_sites: usize,
+    n_looks: usize,
+) -> Result<Vec<OutputFile>> {
+    let mut files = Vec::new();
+    for name in ["", "rasters"] {
+        let entries = fs::read_dir(folder.join(name))
+            .with_context(|| format!("cannot list {}", folder.display()))?;
+        for entry in entries {
+            let path = entry.context("cannot list the run's folder")?.path();
+            if !path.is_file() {
+                continue;
+            }
+            let bytes =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let path = path
+                .strip_prefix(folder)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            let rows = match path.as_str() {
+                "alerts.geojson" => Some(alerts.len() as u64),
+                "sites.geojson" => Some(n_sites as u64),
+                "looks.csv" => Some(n_looks as u64),
+                _ => None,
+            };
+            files.push(OutputFile {
+                sha256: sha256(&bytes),
+                bytes: bytes.len() as u64,
+                rows,
+                path,
+            });
+        }
+    }
+    Ok(files)
+}
+
+/// Moves the finished folder to its name, then points `latest.json` to it.
+fn put_in_place(run: &RunFolder, run_id: &str, manifest: &str) -> Result<()> {
+    let (from, to) = (run.unfinished(), run.finished());
+    let aside = run.out.join("runs").join(format!(".{run_id}.replaced"));
+    let _ = fs::remove_dir_all(&aside);
+    if to.exists() {
+        fs::rename(&to, &aside).with_context(|| format!("cannot move {} aside", to.display()))?;
+    }
+    fs::rename(&from, &to)
+        .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
+    let _ = fs::remove_dir_all(&aside);
+    let latest = Latest {
+        run_id: run_id.to_owned(),
+        path: format!("runs/{run_id}"),
+        manifest_sha256: sha256(manifest.as_bytes()),
+    };
+    let temporary = run.out.join(".latest.json.tmp");
+    write_synced(&temporary, latest.to_json().as_bytes())?;
+    fs::rename(&temporary, run.out.join("latest.json")).context("cannot replace latest.json")
+}

@@ -1,0 +1,326 @@
+//! The line itself: scenes, imagery, change, sites, report; one call a stage.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use pitwatch_grid::{Day, UtcTime, Window};
+use pitwatch_report::Skipped;
+use pitwatch_sites::{Alert, Site};
+
+use crate::cell::{CellResult, CellWork, bytes_per_pixel};
+use crate::config::{AreaSource, Pipeline};
+use crate::exit::Problem;
+use crate::progress::Progress;
+use crate::publish::{self, RunFolder};
+use crate::watch::{self, Watch, sha256};
+
+/// How a run goes, none of which moves a result.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) out: PathBuf,
+    /// Pixels a side of a cell.
+    pub(crate) cell_pixels: usize,
+    /// Most bytes that the process may take.
+    pub(crate) memory_bytes: usize,
+    /// Cells at a time.
+    pub(crate) jobs: usize,
+    /// Do nothing if the newest published run already says it.
+    pub(crate) only_if_new: bool,
+    pub(crate) started: UtcTime,
+}
+
+/// What a run made.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) run_id: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) alerts: Vec<Alert>,
+    /// Alerts that the run published before did not have.
+    pub(crate) n_new_alerts: usize,
+    /// True if the run of this id was published already and nothing was done.
+    pub(crate) is_unchanged: bool,
+    /// What failed; the rest is published.
+    pub(crate) failed: Vec<Skipped>,
+    pub(crate) summary: BTreeMap<String, u64>,
+}
+
+/// An area with all that was found in it.
+pub(crate) struct AreaResult {
+    pub(crate) watch: Watch,
+    pub(crate) cells: Vec<Window>,
+    pub(crate) folder: PathBuf,
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) sites: Vec<Site>,
+    pub(crate) n_clear: Vec<u64>,
+    pub(crate) n_pixels: u64,
+    pub(crate) n_observable: u64,
+    pub(crate) failures: BTreeMap<String, String>,
+}
+
+/// Runs a pipeline: finds the scenes, looks for change in each cell, makes alerts and sites, and publishes.
+///
+/// # Errors
+///
+/// If no area can be looked at, another run holds the output folder, or a result cannot be written.
+pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -> Result<Outcome> {
+    let _lock = publish::lock(&options.out)?;
+    let mut failed = Vec::new();
+    let watches = open_areas(pipeline, progress, &mut failed)?;
+    let run_id = run_id(pipeline, &watches);
+    let run_folder = RunFolder::create(&options.out, &run_id)?;
+    if options.only_if_new && run_folder.is_published() {
+        progress.say(&format!("nothing new: {run_id} is published already"));
+        return run_folder.unchanged(run_id);
+    }
+    let mut results = Vec::new();
+    for watch in watches {
+        let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
+        results.push(gather(watch, cells, pipeline, &run_folder)?);
+    }
+    publish::publish(
+        pipeline, options, run_folder, &run_id, &results, failed, progress,
+    )
+}
+
+/// Opens every area that can be opened; the others are noted as failed.
+fn open_areas(
+    pipeline: &Pipeline,
+    progress: &Progress,
+    failed: &mut Vec<Skipped>,
+) -> Result<Vec<Watch>> {
+    let mut watches = Vec::new();
+    for source in &pipeline.areas {
+        match watch::open(source, pipeline, progress) {
+            Ok(watch) => {
+                watch
+                    .warnings
+                    .iter()
+                    .for_each(|warning| progress.warn(warning));
+                watches.push(watch);
+            }
+            // A file that a person must mend stops the run before any work.
+            Err(error) if error.downcast_ref::<Problem>() == Some(&Problem::Configuration) => {
+                return Err(error);
+            }
+            Err(error) if pipeline.areas.len() == 1 => return Err(error),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                progress.warn(&reason);
+                failed.push(Skipped {
+                    what: area_name(source),
+                    reason,
+                });
+            }
+        }
+    }
+    if watches.is_empty() {
+        let reasons: Vec<String> = failed
+            .iter()
+            .map(|skipped| skipped.reason.clone())
+            .collect();
+        return Err(anyhow::anyhow!("{}", reasons.join("; "))).context(Problem::NoSource);
+    }
+    Ok(watches)
+}
+
+fn area_name(source: &AreaSource) -> String {
+    format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
+}
+
+/// Date of the newest look and twelve digits of the hash of inputs, pipeline file and version.
+fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
+    let newest = watches
+        .iter()
+        .flat_map(|watch| watch.reader.looks().last())
+        .map(|look| Day::of(look.time))
+        .max();
+    let mut named = format!(
+        "{}\n{}\n{}",
+        env!("CARGO_PKG_VERSION"),
+        pipeline.text,
+        pipeline.monitor_from
+    );
+    for watch in watches {
+        named += &format!("\n{} {}", watch.area_id, watch.inputs_sha256);
+    }
+    let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
+    format!("{date}{}", &sha256(named.as_bytes())[..12])
+}
+
+/// Memory that is taken before any cell: the program, its libraries, file headers.
+pub(crate) const BASE_BYTES: usize = 120 << 20;
+/// Blocks smaller than this decode each stored block of a file many times over; fewer cells at a time is better.
+const COMFORTABLE_PIXELS: usize = 128 * 128;
+
+/// How many cells are worked on at a time, and what the block of each may take.
+///
+/// # Errors
+///
+/// If not even one pixel fits.
+pub(crate) fn memory_plan(
+    watch: &Watch,
+    n_cells: usize,
+    options: &Options,
+) -> Result<(usize, usize)> {
+    let per_pixel = bytes_per_pixel(watch.reader.looks().len(), watch.reader.bands().len());
+    let scratch = watch.reader.scratch_bytes();
+    // A cell's result stands in memory beside its block.
+    let result = options.cell_pixels * options.cell_pixels * 24;
+    let block_bytes = |n: usize| {
+        (options.memory_bytes.saturating_sub(BASE_BYTES) / n).saturating_sub(scratch + result)
+    };
+    let comfortable = (1..=options.jobs.min(n_cells).max(1))
+        .rev()
+        .find(|&n| block_bytes(n) / per_pixel >= COMFORTABLE_PIXELS);
+    let n = comfortable.unwrap_or(1);
+    let bytes = block_bytes(n);
+    if bytes < per_pixel {
+        let needed = (BASE_BYTES + scratch + result + per_pixel) >> 20;
+        anyhow::bail!(
+            "{}: --memory-limit is too small; give at least {} MiB or a smaller --cell-size",
+            watch.area_id,
+            needed + 1
+        );
+    }
+    Ok((n, bytes))
+}
+
+/// Makes the result of every cell, several at a time, and returns the cells; a cell that fails is left without a file.
+fn detect_cells(
+    watch: &Watch,
+    pipeline: &Pipeline,
+    options: &Options,
+    run: &RunFolder,
+    progress: &Progress,
+) -> Result<Cells> {
+    let cells = watch.geobox.cells(options.cell_pixels);
+    let folder = run.cells_folder(&watch.area_id)?;
+    let (n_at_a_time, block_bytes) =
+        memory_plan(watch, cells.len(), options).context(Problem::Configuration)?;
+    progress.detail(&format!(
+        "{}: {} cells, {n_at_a_time} at a time",
+        watch.area_id,
+        cells.len()
+    ));
+    let work = work(watch, pipeline, block_bytes, &folder);
+    let bar = progress.bar(&format!("{}: detect", watch.area_id), cells.len() as u64);
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(BTreeMap::new());
+    // Threads of their own, since a thread of rayon's pool that waits inside one cell may start the next.
+    std::thread::scope(|scope| {
+        for _ in 0..n_at_a_time {
+            scope.spawn(|| {
+                while let Some(&cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = work.make(cell) {
+                        let reason = format!("{error:#}");
+                        failed
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .insert((cell.row, cell.col), reason);
+                    }
+                    bar.step();
+                }
+            });
+        }
+    });
+    bar.finish();
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Cells {
+        cells,
+        folder,
+        failed,
+    })
+}
+
+/// The cells of an area, where their results are, and which failed.
+struct Cells {
+    cells: Vec<Window>,
+    folder: PathBuf,
+    failed: BTreeMap<(usize, usize), String>,
+}
+
+fn work<'a>(
+    watch: &'a Watch,
+    pipeline: &'a Pipeline,
+    block_bytes: usize,
+    folder: &'a Path,
+) -> CellWork<'a> {
+    CellWork {
+        reader: &watch.reader,
+        quarantined: &watch.quarantined,
+        pipeline,
+        region: watch.region.as_ref(),
+        geobox: &watch.geobox,
+        block_bytes,
+        folder,
+    }
+}
+
+/// Joins the cells of an area: objects that cross their borders become one alert.
+fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> Result<AreaResult> {
+    let mut changed = Vec::new();
+    let mut n_clear = vec![0; watch.reader.looks().len()];
+    let (mut n_pixels, mut n_observable) = (0, 0);
+    let mut failures = BTreeMap::new();
+    for &cell in &cells.cells {
+        let result = read_cell(&watch, pipeline, &cells, cell)?;
+        for (sum, count) in n_clear.iter_mut().zip(&result.n_clear) {
+            *sum += count;
+        }
+        for &state in &result.state {
+            let state = pitwatch_change::PixelState::from_code(state);
+            n_pixels += u64::from(state != Some(pitwatch_change::PixelState::Outside));
+            n_observable +=
+                u64::from(state.is_some_and(pitwatch_change::PixelState::is_observable));
+        }
+        failures.extend(result.failures);
+        changed.extend(result.changed);
+    }
+    let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
+    let mut alerts = pitwatch_sites::find_alerts(
+        &watch.area_id,
+        &watch.geobox,
+        &looks,
+        &changed,
+        &pipeline.sites,
+    )?;
+    let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
+    let members = publish::Members::new(&watch, &alerts, &changed);
+    publish::write_rasters(run, &watch, &cells.cells, &members, |cell| {
+        read_cell(&watch, pipeline, &cells, cell)
+    })?;
+    Ok(AreaResult {
+        watch,
+        cells: cells.cells,
+        folder: cells.folder,
+        alerts,
+        sites,
+        n_clear,
+        n_pixels,
+        n_observable,
+        failures,
+    })
+}
+
+fn read_cell(
+    watch: &Watch,
+    pipeline: &Pipeline,
+    cells: &Cells,
+    cell: Window,
+) -> Result<CellResult> {
+    let work = work(watch, pipeline, 0, &cells.folder);
+    match cells.failed.get(&(cell.row, cell.col)) {
+        Some(reason) => work.failed(cell, reason.clone()),
+        None => work.read(cell),
+    }
+}
+
+/// Removes what a run kept of an area between its stages.
+pub(crate) fn forget_cells(result: &AreaResult) {
+    // A folder that cannot be removed costs room, not correctness.
+    let _ = fs::remove_dir_all(&result.folder);
+}
