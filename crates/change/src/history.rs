@@ -17,6 +17,8 @@ pub(crate) struct History {
     /// Lower and upper end of each series' own range, tails cut off.
     pub(crate) range: [[f32; 2]; N_SERIES],
     pub(crate) median_ndvi: f32,
+    /// Robust scale of the NDVI residuals of the looks in which a canopy is in leaf; the year's where there are too few.
+    pub(crate) canopy_scale: f32,
     /// Share of the looks that were water.
     pub(crate) water_share: f32,
 }
@@ -114,6 +116,10 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
             quantile(scratch, 1.0 - params.range_tail),
         ];
     }
+    // NDVI varies less in leaf than over the year, with its snow and its thaw.
+    scratch.clear();
+    scratch.extend(residual.iter().zip(observed[NDVI]).filter(|&(residual, value)| value - residual > params.canopy_ndvi).map(|(residual, _)| residual));
+    let canopy_scale = if scratch.len() < params.min_clear_history as usize { scales[NDVI] } else { scale(NDVI, scratch) };
     scratch.clear();
     scratch.extend_from_slice(observed[NDVI]);
     let median_ndvi = median(scratch);
@@ -125,6 +131,7 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
         scale: scales,
         range,
         median_ndvi,
+        canopy_scale,
         water_share: n_water as f32 / n as f32,
     }
 }

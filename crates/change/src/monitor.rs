@@ -52,7 +52,7 @@ pub(crate) fn follow(
         if seen.expected[NDVI] > params.canopy_ndvi {
             let drop = seen.expected[NDVI] - seen.value[NDVI];
             let is_lost =
-                drop > params.cleared_drop && drop > params.cleared_departure * history.scale[NDVI];
+                drop > params.cleared_drop && drop > params.cleared_departure * history.canopy_scale;
             let evidence = Evidence {
                 weight: if is_lost { 1.0 } else { 0.0 },
                 is_core: is_lost,
