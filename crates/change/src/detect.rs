@@ -2,7 +2,7 @@ use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE};
 use rayon::prelude::*;
 
 use crate::mask::{Observation, observation};
-use crate::series::{LookDate, Reflectance, Series, median};
+use crate::series::{BLUE, LookDate, RED, Reflectance, Series, median};
 use crate::{
     ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, harmonic, history, monitor,
 };
@@ -153,22 +153,22 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
 /// Collects the clear looks of a pixel; returns how many of them are history.
 fn gather(looks: &Looks, index: usize, series: &mut Series, unseen: &mut [Unseen; 2]) -> usize {
     series.clear();
+    let n_pixels = looks.cube.geobox().shape().n_pixels();
+    let n_looks = looks.dates.len();
+    let (reflectance, classes) = (looks.cube.reflectance(), looks.cube.all_classes());
     let mut n = 0;
     for (time, date) in looks.dates.iter().enumerate() {
         let is_history = time < looks.n_history;
-        let observation = observation(looks.cube.classes(time)[index]);
-        let values = looks.bands.map(|band| looks.cube.plane(band, time)[index]);
-        let swir22 = looks
-            .swir22
-            .map_or(0, |band| looks.cube.plane(band, time)[index]);
-        let is_missing = swir22 == MISSING_REFLECTANCE || values.contains(&MISSING_REFLECTANCE);
-        if observation != Observation::Clear || is_missing {
-            let reason = if observation == Observation::Clear {
-                Observation::NoData
-            } else {
-                observation
-            };
-            unseen[usize::from(!is_history)].count(reason);
+        let observation = observation(classes[time * n_pixels + index]);
+        if observation != Observation::Clear {
+            unseen[usize::from(!is_history)].count(observation);
+            continue;
+        }
+        let value = |band: usize| reflectance[(band * n_looks + time) * n_pixels + index];
+        let values = looks.bands.map(value);
+        let swir22 = looks.swir22.map_or(0, value);
+        if swir22 == MISSING_REFLECTANCE || values.contains(&MISSING_REFLECTANCE) {
+            unseen[usize::from(!is_history)].count(Observation::NoData);
             continue;
         }
         let [blue, green, red, nir, swir16] =
@@ -202,23 +202,15 @@ fn picture(series: &Series, range: std::ops::Range<usize>, params: &Params) -> [
         return [0; 3];
     }
     let last = range.end - n_looks..range.end;
-    let mut values = Vec::with_capacity(n_looks);
-    [
-        &series.values[crate::series::RED],
-        &series.green,
-        &series.values[crate::series::BLUE],
-    ]
-    .map(|band| {
-        values.clear();
-        values.extend_from_slice(&band[last.clone()]);
+    let mut scratch = Vec::with_capacity(n_looks);
+    [&series.values[RED], &series.green, &series.values[BLUE]].map(|band| {
+        let middle = median(&mut scratch, band[last.clone()].iter().copied());
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "clamped to u16's range"
+            reason = "clamped to the range of u16"
         )]
-        let value = (median(&mut values) / REFLECTANCE_SCALE)
-            .round()
-            .clamp(1.0, 65_535.0) as u16;
+        let value = (middle / REFLECTANCE_SCALE).round().clamp(1.0, 65_535.0) as u16;
         value
     })
 }

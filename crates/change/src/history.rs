@@ -1,6 +1,6 @@
 use crate::Params;
 use crate::harmonic::{self, N_COEFFICIENTS};
-use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, median, quantile};
+use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, median, quantiles};
 
 /// A normal distribution's standard deviation over its median absolute deviation.
 ///
@@ -73,11 +73,8 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
                 .map(|(value, row)| value - harmonic::predict(coefficients, row)),
         );
     };
-    let scale = |k: usize, residuals: &mut [f32]| {
-        residuals
-            .iter_mut()
-            .for_each(|residual| *residual = residual.abs());
-        (SIGMA_PER_MAD * median(residuals)).max(floor[k])
+    let mut scale = |k: usize, residuals: &mut dyn Iterator<Item = f32>| {
+        (SIGMA_PER_MAD * median(scratch, residuals.map(f32::abs))).max(floor[k])
     };
 
     weight.clear();
@@ -87,8 +84,7 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
         weight.fill(0.0);
         for k in [NDVI, RED] {
             residuals(k, &coefficients[k], residual);
-            scratch.clone_from(residual);
-            let scale = scale(k, scratch);
+            let scale = scale(k, &mut residual.iter().copied());
             for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
                 *weight = weight.max(residual.abs() / scale);
             }
@@ -104,25 +100,30 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
     }
 
     let mut scales = floor;
-    let mut range = [[0.0; 2]; N_SERIES];
+    // NDVI last: its residuals are kept.
     for k in [BLUE, RED, SWIR16, SWIR22, NDVI] {
         residuals(k, &coefficients[k], residual);
-        scratch.clone_from(residual);
-        scales[k] = scale(k, scratch);
-        scratch.clear();
-        scratch.extend_from_slice(observed[k]);
-        range[k] = [
-            quantile(scratch, params.range_tail),
-            quantile(scratch, 1.0 - params.range_tail),
-        ];
+        scales[k] = scale(k, &mut residual.iter().copied());
     }
     // NDVI varies less in leaf than over the year, with its snow and its thaw.
-    scratch.clear();
-    scratch.extend(residual.iter().zip(observed[NDVI]).filter(|&(residual, value)| value - residual > params.canopy_ndvi).map(|(residual, _)| residual));
-    let canopy_scale = if scratch.len() < params.min_clear_history as usize { scales[NDVI] } else { scale(NDVI, scratch) };
-    scratch.clear();
-    scratch.extend_from_slice(observed[NDVI]);
-    let median_ndvi = median(scratch);
+    let is_in_leaf = |&(residual, value): &(&f32, &f32)| value - residual > params.canopy_ndvi;
+    let in_leaf = || {
+        residual
+            .iter()
+            .zip(observed[NDVI])
+            .filter(is_in_leaf)
+            .map(|(&residual, _)| residual)
+    };
+    let is_enough = in_leaf().count() >= params.min_clear_history as usize;
+    let canopy_scale = if is_enough {
+        scale(NDVI, &mut in_leaf())
+    } else {
+        scales[NDVI]
+    };
+
+    let tails = [params.range_tail, 1.0 - params.range_tail];
+    let range = observed.map(|values| quantiles(scratch, values.iter().copied(), tails));
+    let median_ndvi = median(scratch, observed[NDVI].iter().copied());
     let n_water = (0..n)
         .filter(|&t| is_water(observed[SWIR16][t], green[t], nir[t], params))
         .count();

@@ -3,7 +3,7 @@
 use pitwatch_grid::Day;
 
 use crate::history::{History, is_water};
-use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, median, quantile};
+use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, quantile};
 use crate::{Finding, Kind, Params};
 
 /// Days of a year, by which seasons recur.
@@ -51,8 +51,8 @@ pub(crate) fn follow(
         // Where no canopy is expected, its absence says nothing.
         if seen.expected[NDVI] > params.canopy_ndvi {
             let drop = seen.expected[NDVI] - seen.value[NDVI];
-            let is_lost =
-                drop > params.cleared_drop && drop > params.cleared_departure * history.canopy_scale;
+            let is_lost = drop > params.cleared_drop
+                && drop > params.cleared_departure * history.canopy_scale;
             let evidence = Evidence {
                 weight: if is_lost { 1.0 } else { 0.0 },
                 is_core: is_lost,
@@ -97,6 +97,72 @@ struct Seen {
     expected_bsi: f32,
 }
 
+/// Numbers of a [`Seen`].
+const N_SEEN: usize = 3 * N_SERIES + 4;
+
+impl Seen {
+    fn of(series: &Series, t: usize, expected: &[f32; N_SERIES]) -> Self {
+        let value: [f32; N_SERIES] = std::array::from_fn(|k| series.values[k][t]);
+        let expected_nir =
+            expected[RED] * (1.0 + expected[NDVI]) / (1.0 - expected[NDVI]).max(0.05);
+        Self {
+            value,
+            expected: *expected,
+            residual: std::array::from_fn(|k| value[k] - expected[k]),
+            green: series.green[t],
+            nir: series.nir[t],
+            bsi: series.bsi(t),
+            expected_bsi: crate::index::bsi(
+                expected[BLUE],
+                expected[RED],
+                expected_nir,
+                expected[SWIR16],
+            ),
+        }
+    }
+
+    fn to_array(self) -> [f32; N_SEEN] {
+        let mut array = [0.0; N_SEEN];
+        array[..N_SERIES].copy_from_slice(&self.value);
+        array[N_SERIES..2 * N_SERIES].copy_from_slice(&self.expected);
+        array[2 * N_SERIES..3 * N_SERIES].copy_from_slice(&self.residual);
+        array[3 * N_SERIES..].copy_from_slice(&[self.green, self.nir, self.bsi, self.expected_bsi]);
+        array
+    }
+
+    fn from_array(array: &[f32; N_SEEN]) -> Self {
+        let part = |start: usize| std::array::from_fn(|k| array[start + k]);
+        let [green, nir, bsi, expected_bsi] = std::array::from_fn(|k| array[3 * N_SERIES + k]);
+        Self {
+            value: part(0),
+            expected: part(N_SERIES),
+            residual: part(2 * N_SERIES),
+            green,
+            nir,
+            bsi,
+            expected_bsi,
+        }
+    }
+
+    /// The upper median of each number. The looks are sorted number by number, all numbers of two looks in one step.
+    fn median(looks: &[RecentLook]) -> Self {
+        let mut sorted = [[0.0; N_SEEN]; MAX_MEDIAN_LOOKS];
+        let sorted = &mut sorted[..looks.len()];
+        for (array, look) in sorted.iter_mut().zip(looks) {
+            *array = look.seen.to_array();
+        }
+        for end in (1..sorted.len()).rev() {
+            for place in 0..end {
+                let (low, high) = sorted.split_at_mut(place + 1);
+                for (low, high) in low[place].iter_mut().zip(high[0].iter_mut()) {
+                    (*low, *high) = (low.min(*high), low.max(*high));
+                }
+            }
+        }
+        Self::from_array(&sorted[sorted.len() / 2])
+    }
+}
+
 /// The last clear looks, oldest first.
 struct Recent {
     n_looks: usize,
@@ -127,49 +193,15 @@ impl Recent {
         expected: &[f32; N_SERIES],
         before: u32,
     ) -> Option<Seen> {
-        let value: [f32; N_SERIES] = std::array::from_fn(|k| series.values[k][t]);
-        let expected_nir =
-            expected[RED] * (1.0 + expected[NDVI]) / (1.0 - expected[NDVI]).max(0.05);
-        let seen = Seen {
-            value,
-            expected: *expected,
-            residual: std::array::from_fn(|k| value[k] - expected[k]),
-            green: series.green[t],
-            nir: series.nir[t],
-            bsi: series.bsi(t),
-            expected_bsi: crate::index::bsi(
-                expected[BLUE],
-                expected[RED],
-                expected_nir,
-                expected[SWIR16],
-            ),
-        };
         if self.looks.len() == self.n_looks {
             self.looks.remove(0);
         }
         self.looks.push(RecentLook {
             look: series.look[t],
             before,
-            seen,
+            seen: Seen::of(series, t, expected),
         });
-        (self.looks.len() == self.n_looks).then(|| {
-            let middle = |get: &dyn Fn(&Seen) -> f32| {
-                let mut values = [0.0; MAX_MEDIAN_LOOKS];
-                for (value, look) in values.iter_mut().zip(&self.looks) {
-                    *value = get(&look.seen);
-                }
-                median(&mut values[..self.looks.len()])
-            };
-            Seen {
-                value: std::array::from_fn(|k| middle(&|seen| seen.value[k])),
-                expected: std::array::from_fn(|k| middle(&|seen| seen.expected[k])),
-                residual: std::array::from_fn(|k| middle(&|seen| seen.residual[k])),
-                green: middle(&|seen| seen.green),
-                nir: middle(&|seen| seen.nir),
-                bsi: middle(&|seen| seen.bsi),
-                expected_bsi: middle(&|seen| seen.expected_bsi),
-            }
-        })
+        (self.looks.len() == self.n_looks).then(|| Seen::median(&self.looks))
     }
 
     /// The first of the looks that shows what they show together rather than what was expected, and the clear look before it.
@@ -286,16 +318,22 @@ fn is_new_for_season(
     } = series;
     let season = |day: Day| (day.0 as f32).rem_euclid(DAYS_PER_YEAR);
     let now = season(day[t]);
-    scratch.clear();
-    for (day, &residual) in day[..n].iter().zip(residual.iter()) {
-        let apart = (season(*day) - now).abs();
-        if apart.min(DAYS_PER_YEAR - apart) <= params.season_days {
-            scratch.push(residual);
-        }
+    let is_season = |day: Day| {
+        let apart = (season(day) - now).abs();
+        apart.min(DAYS_PER_YEAR - apart) <= params.season_days
+    };
+    let of_season = || {
+        day[..n]
+            .iter()
+            .zip(residual.iter())
+            .filter(|&(&day, _)| is_season(day))
+            .map(|(_, &residual)| residual)
+    };
+    if of_season().next().is_none() {
+        return true;
     }
-    scratch.is_empty()
-        || seen.residual[NDVI]
-            < quantile(scratch, params.season_share) - params.season_margin * history.scale[NDVI]
+    let lowest = quantile(scratch, of_season(), params.season_share);
+    seen.residual[NDVI] < lowest - params.season_margin * history.scale[NDVI]
 }
 
 /// Follows one kind of change at one pixel from look to look.

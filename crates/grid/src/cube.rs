@@ -110,6 +110,18 @@ impl Cube {
         &mut self.classes[time * n_pixels..(time + 1) * n_pixels]
     }
 
+    /// All reflectance, `(band, time, y, x)`.
+    #[must_use]
+    pub fn reflectance(&self) -> &[i16] {
+        &self.reflectance
+    }
+
+    /// All classes, `(time, y, x)`.
+    #[must_use]
+    pub fn all_classes(&self) -> &[u8] {
+        &self.classes
+    }
+
     /// All planes at once, to be filled in parallel: reflectance `(band, time, y, x)` and classes `(time, y, x)`.
     #[must_use]
     pub fn planes_mut(&mut self) -> (&mut [i16], &mut [u8]) {
