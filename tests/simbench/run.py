@@ -72,7 +72,7 @@ def scene(folder, site, seed, size):
 
 
 def detect(binary, pipeline, path, out, extra):
-    """Run the product on a scene. Returns ({tier: days}, seconds, peak MiB)."""
+    """Run the product on a scene. Returns ({tier: days}, seconds, peak MiB, path of alerts.geojson)."""
     meta = json.load(open(f"{path}/obs/meta.json"))
     shutil.rmtree(out, ignore_errors=True)
     os.makedirs(out)
@@ -97,7 +97,27 @@ def detect(binary, pipeline, path, out, extra):
         if a.shape != (meta["size"],) * 2 or at != [float(v) for v in meta["transform"]]:
             raise SystemExit(f"{found[0]}: {a.shape} at {at} is not the grid of the scene, {meta['size']}² at {meta['transform']}")
         days[tier] = np.where(a > 0, a, 0)
-    return days, seconds, usage.ru_maxrss / 1024
+    return days, seconds, usage.ru_maxrss / 1024, os.path.join(out, "runs", latest["run_id"], "alerts.geojson")
+
+
+def reliability(alerts, truth):
+    """How many alerts of excavation of each tier there are, and how many of them touch an excavation (1-pixel tolerance, not before its start)."""
+    from rasterio import features, warp
+
+    epsg, transform = truth.meta["epsg"], rasterio.Affine(*truth.meta["transform"][:6])
+    near = sb.ni.grey_dilation(truth.eid, size=(3, 3))
+    start = {e["id"]: e["start"] for e in truth.ev}
+    counts = {"confirmed": [0, 0], "provisional": [0, 0]}
+    for alert in json.load(open(alerts))["features"]:
+        p = alert["properties"]
+        if p["kind"] != "excavation":
+            continue
+        shape = warp.transform_geom("EPSG:4326", f"EPSG:{epsg}", alert["geometry"])
+        inside = features.rasterize([(shape, 1)], out_shape=truth.eid.shape, transform=transform)
+        ids = set(np.unique(near[inside > 0])) - {0}
+        counts[p["tier"]][0] += 1
+        counts[p["tier"]][1] += any(p["end_datetime"][:10] >= start[i] for i in ids)
+    return counts
 
 
 def num(v, digits=3):
@@ -160,12 +180,13 @@ def main():
     p.add_argument("extra", nargs="*", help="further flags of `pitwatch run`, after --")
     a = p.parse_args()
     binary = a.binary or default_binary()
-    results, cost = {t: [] for t in TIERS}, []
+    results, cost, reliable = {t: [] for t in TIERS}, [], []
     for seed in [int(s) for s in a.seeds.split(",")]:
         for site in a.sites.split(","):
             path = scene(a.scenes, site, seed, a.size)
-            days, seconds, mib = detect(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
+            days, seconds, mib, alerts = detect(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
             truth = sb.Scene(path)
+            reliable.append((site, reliability(alerts, truth)))
             cost.append([f"{site} seed {seed}", f"{seconds:.1f}", f"{mib:.0f}"])
             for tier in TIERS:
                 r = sb.score(truth, days[tier], MMU)
@@ -192,6 +213,16 @@ def main():
             for k, v in r["FP_attr"].items():
                 fps[k] = fps.get(k, 0) + v
         print("False objects by what lies there: " + (", ".join(f"{k} {v}" for k, v in sorted(fps.items(), key=lambda i: -i[1])) or "none") + ".\n")
+    print("### Alerts that are excavations\n")
+    print("An alert counts as true if it touches an excavation after its start; new fields, roads and buildings count as false.\n")
+    rows = []
+    for site in dict.fromkeys(site for site, _ in reliable) | {"all": None}:
+        row = [site]
+        for tier in ("confirmed", "provisional"):
+            n, true = (sum(c[tier][k] for s, c in reliable if site in (s, "all")) for k in (0, 1))
+            row += [str(n), str(true), num(true / n, 2) if n else "–"]
+        rows.append(row)
+    print(table(["site", "confirmed", "of them true", "share", "provisional", "of them true", "share"], rows))
     print("### Cost\n")
     print(table(["scene", "wall s", "peak resident MiB"], cost))
     if a.json:

@@ -214,3 +214,331 @@ fn picture(series: &Series, range: std::ops::Range<usize>, params: &Params) -> [
         value
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use pitwatch_grid::{Crs, GeoBox, NOT_ACQUIRED, Point, READ_FAILED, Shape};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BANDS: [Band; 6] = [
+        Band::Blue,
+        Band::Green,
+        Band::Red,
+        Band::Nir,
+        Band::Swir16,
+        Band::Swir22,
+    ];
+    const FIRST: i32 = 17_700;
+    const MONITOR_FROM: Day = Day(FIRST + 3 * 365);
+
+    /// The numbers of every pipeline.
+    fn params() -> Params {
+        let table: toml::Table = include_str!("../../../pipelines/simbench.toml")
+            .parse()
+            .unwrap();
+        table["change"].clone().try_into().unwrap()
+    }
+
+    /// Noise of a pixel and look, about −1 to 1, the same on every machine.
+    fn noise(pixel: usize, time: usize, band: usize) -> f32 {
+        let mut state = (pixel as u64 + 1) * 0x9E37_79B9
+            + (time as u64 + 1) * 0x85EB_CA6B
+            + (band as u64 + 1) * 0xC2B2_AE35;
+        state ^= state >> 15;
+        state = state.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        ((state >> 40) as f32 / (1 << 24) as f32).mul_add(2.0, -1.0)
+    }
+
+    /// Reflectance of ground of which a share is green, the rest dry grass.
+    fn savanna(green: f32) -> [f32; 6] {
+        let leaf = [0.03, 0.06, 0.03, 0.40, 0.18, 0.08];
+        let straw = [0.08, 0.11, 0.14, 0.24, 0.32, 0.22];
+        std::array::from_fn(|k| green * leaf[k] + (1.0 - green) * straw[k])
+    }
+
+    const SUBSOIL: [f32; 6] = [0.10, 0.15, 0.25, 0.31, 0.42, 0.36];
+    const ROCK: [f32; 6] = [0.20, 0.22, 0.25, 0.27, 0.30, 0.30];
+    const POND: [f32; 6] = [0.07, 0.11, 0.10, 0.05, 0.02, 0.01];
+    const CHAR: [f32; 6] = [0.03, 0.04, 0.05, 0.08, 0.15, 0.14];
+
+    /// A look every ten days over four and a half years at `width` pixels; `ground` says what a pixel is on a day after the
+    /// monitoring began, `None` = savanna. Every fifth look is cloudy.
+    fn cube(width: usize, ground: impl Fn(usize, i32) -> Option<[f32; 6]>) -> Cube {
+        let days: Vec<Day> = (0..165).map(|look| Day(FIRST + look * 10)).collect();
+        let geobox = GeoBox::new(
+            Crs::from_epsg(32630).unwrap(),
+            Point { x: 0.0, y: 0.0 },
+            10.0,
+            Shape { height: 1, width },
+        )
+        .unwrap();
+        let mut cube = Cube::empty(geobox, days.clone(), BANDS.to_vec());
+        for (time, day) in days.iter().enumerate() {
+            let season = 0.5 - 0.5 * (day.season_angle().cos() as f32);
+            for pixel in 0..width {
+                let spectrum =
+                    ground(pixel, day.0 - MONITOR_FROM.0).unwrap_or(savanna(0.1 + 0.8 * season));
+                for (band, value) in spectrum.into_iter().enumerate() {
+                    let seen = value + 0.006 * noise(pixel, time, band);
+                    cube.plane_mut(band, time)[pixel] = (seen * 10_000.0).round() as i16;
+                }
+                cube.classes_mut(time)[pixel] = if time % 5 == 0 { 9 } else { 4 };
+            }
+        }
+        cube
+    }
+
+    /// Days from the start of the monitoring on which excavation was alerted and confirmed.
+    fn days_of(cube: &Cube, verdict: &PixelVerdict) -> Option<(i32, Option<i32>)> {
+        let day = |look: u32| cube.days()[look as usize].0 - MONITOR_FROM.0;
+        let finding = verdict
+            .finding
+            .filter(|finding| finding.kind == Kind::Excavation)?;
+        Some((day(finding.alert_look), finding.confirmed_look.map(day)))
+    }
+
+    #[test]
+    fn untouched_savanna_is_stable() {
+        let map = detect(&cube(50, |_, _| None), MONITOR_FROM, &params()).unwrap();
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.state == PixelState::Stable && pixel.finding.is_none())
+        );
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.confidence == 0.0 && pixel.n_clear > 30)
+        );
+    }
+
+    /// The median of three clear looks shows it with the second of them; clear looks are at most 20 days apart.
+    #[test]
+    fn a_pit_is_alerted_with_the_second_clear_look_and_confirmed_later() {
+        for opened in [40, 150, 260] {
+            let cube = cube(8, |_, day| (day >= opened).then_some(SUBSOIL));
+            let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+            for pixel in &map.pixels {
+                let (alert, confirmed) = days_of(&cube, pixel).expect("the pit is found");
+                assert!(
+                    (opened..=opened + 40).contains(&alert),
+                    "opened {opened}, alert {alert}"
+                );
+                let confirmed = confirmed.expect("the pit is confirmed");
+                assert!(
+                    confirmed >= alert + params().confirm_days as i32 && confirmed <= alert + 90
+                );
+                let finding = pixel.finding.unwrap();
+                let change = |look: u32| cube.days()[look as usize].0 - MONITOR_FROM.0;
+                assert!(
+                    change(finding.last_look_before) < opened
+                        && change(finding.first_look_after) >= opened
+                );
+                assert!(
+                    finding.is_core
+                        && finding.ndvi_after < 0.2
+                        && finding.bsi_after > finding.bsi_before
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_pond_is_excavation() {
+        let cube = cube(4, |_, day| (day >= 150).then_some(POND));
+        let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.state == PixelState::Confirmed)
+        );
+    }
+
+    #[test]
+    fn a_burn_that_greens_up_is_not_confirmed() {
+        let cube = cube(8, |_, day| (150..200).contains(&day).then_some(CHAR));
+        let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.state != PixelState::Confirmed)
+        );
+    }
+
+    #[test]
+    fn a_canopy_that_is_half_lost_is_cleared_and_not_dug() {
+        let season = |day: i32| 0.5 - 0.5 * (Day(MONITOR_FROM.0 + day).season_angle().cos() as f32);
+        let cube = cube(8, |_, day| {
+            (day >= 100).then(|| savanna(0.1 + 0.45 * season(day)))
+        });
+        let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+        assert!(map.pixels.iter().all(|pixel| {
+            pixel
+                .finding
+                .is_none_or(|finding| finding.kind == Kind::Cleared)
+        }));
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.state == PixelState::Cleared),
+            "{:?}",
+            map.pixels[0]
+        );
+    }
+
+    #[test]
+    fn ground_that_was_bare_before_is_said_to_be() {
+        let mut bare = cube(2, |_, _| None);
+        for time in 0..bare.days().len() {
+            for (band, value) in ROCK.into_iter().enumerate() {
+                bare.plane_mut(band, time).fill((value * 10_000.0) as i16);
+            }
+        }
+        let map = detect(&bare, MONITOR_FROM, &params()).unwrap();
+        assert!(
+            map.pixels
+                .iter()
+                .all(|pixel| pixel.state == PixelState::BareHistory && pixel.confidence.is_nan())
+        );
+    }
+
+    #[test]
+    fn each_reason_for_not_seeing_has_its_state() {
+        let mut hidden = cube(6, |_, _| None);
+        let n_history = hidden.days().partition_point(|&day| day < MONITOR_FROM);
+        for time in 0..hidden.days().len() {
+            let is_history = time < n_history;
+            let classes = hidden.classes_mut(time);
+            match is_history {
+                true => classes[4] = 9,
+                false => {
+                    classes[0] = 8;
+                    classes[1] = NOT_ACQUIRED;
+                    classes[2] = READ_FAILED;
+                    classes[3] = 3;
+                }
+            }
+        }
+        let map = detect(&hidden, MONITOR_FROM, &params()).unwrap();
+        let states: Vec<PixelState> = map.pixels.iter().map(|pixel| pixel.state).collect();
+        use PixelState::{Clouded, NotAcquired, ReadFailed, ShortHistory, Stable};
+        assert_eq!(
+            states,
+            [
+                Clouded,
+                NotAcquired,
+                ReadFailed,
+                Clouded,
+                ShortHistory,
+                Stable
+            ]
+        );
+        assert!(
+            map.pixels[..5]
+                .iter()
+                .all(|pixel| pixel.confidence.is_nan())
+        );
+    }
+
+    #[test]
+    fn a_cloudy_look_changes_no_pixel() {
+        let clear = cube(8, |pixel, day| (pixel < 4 && day >= 150).then_some(SUBSOIL));
+        let mut cloudy = clear.clone();
+        for time in (0..clear.days().len()).step_by(5) {
+            for band in 0..BANDS.len() {
+                cloudy.plane_mut(band, time).fill(9_000);
+            }
+        }
+        assert_eq!(
+            detect(&clear, MONITOR_FROM, &params()).unwrap(),
+            detect(&cloudy, MONITOR_FROM, &params()).unwrap()
+        );
+    }
+
+    #[test]
+    fn one_thread_and_many_say_the_same() {
+        let cube = cube(64, |pixel, day| {
+            (pixel % 3 == 0 && day >= 150).then_some(SUBSOIL)
+        });
+        let on = |n_threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(n_threads)
+                .build()
+                .unwrap();
+            pool.install(|| detect(&cube, MONITOR_FROM, &params()).unwrap())
+        };
+        let (one, four) = (on(1), on(4));
+        assert_eq!(format!("{one:?}"), format!("{four:?}"));
+    }
+
+    #[test]
+    fn a_cube_without_a_required_band_or_history_is_refused() {
+        let whole = cube(1, |_, _| None);
+        assert!(matches!(
+            detect(&whole, Day(FIRST), &params()),
+            Err(Error::NoHistory { .. })
+        ));
+        let poor = Cube::empty(
+            whole.geobox().clone(),
+            whole.days().to_vec(),
+            vec![Band::Red, Band::Nir],
+        );
+        assert!(matches!(
+            detect(&poor, MONITOR_FROM, &params()),
+            Err(Error::MissingBand { .. })
+        ));
+        let wrong = Params {
+            ridge: f32::NAN,
+            ..params()
+        };
+        assert!(matches!(
+            detect(&whole, MONITOR_FROM, &wrong),
+            Err(Error::Parameter { name: "ridge", .. })
+        ));
+    }
+
+    /// The cube up to a look.
+    fn until(cube: &Cube, n_looks: usize) -> Cube {
+        let mut cut = Cube::empty(
+            cube.geobox().clone(),
+            cube.days()[..n_looks].to_vec(),
+            cube.bands().to_vec(),
+        );
+        for time in 0..n_looks {
+            for band in 0..cube.bands().len() {
+                cut.plane_mut(band, time)
+                    .copy_from_slice(cube.plane(band, time));
+            }
+            cut.classes_mut(time).copy_from_slice(cube.classes(time));
+        }
+        cut
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// No hindsight: what a run on the looks up to a day says is what the full run says of that day, retractions apart.
+        #[test]
+        fn a_run_up_to_a_day_says_what_the_full_run_says_of_it(opened in 20i32..400, lasts in 30i32..500, n_looks in 115usize..165) {
+            let whole = cube(6, |pixel, day| {
+                let opened = opened + 15 * pixel as i32;
+                (opened..opened + lasts).contains(&day).then_some(if pixel % 2 == 0 { SUBSOIL } else { CHAR })
+            });
+            let cut = until(&whole, n_looks);
+            let last = cut.days()[n_looks - 1].0 - MONITOR_FROM.0;
+            let full = detect(&whole, MONITOR_FROM, &params()).unwrap();
+            let early = detect(&cut, MONITOR_FROM, &params()).unwrap();
+            for (full, early) in full.pixels.iter().zip(&early.pixels) {
+                let full = days_of(&whole, full);
+                let early = days_of(&cut, early);
+                let confirmed = |days: Option<(i32, Option<i32>)>| days.and_then(|(_, confirmed)| confirmed).filter(|&day| day <= last);
+                prop_assert_eq!(confirmed(full), confirmed(early));
+                if let Some((alert, _)) = full.filter(|&(alert, _)| alert <= last) {
+                    prop_assert_eq!(early.map(|(alert, _)| alert), Some(alert));
+                }
+            }
+        }
+    }
+}

@@ -104,7 +104,7 @@ impl Seen {
     fn of(series: &Series, t: usize, expected: &[f32; N_SERIES]) -> Self {
         let value: [f32; N_SERIES] = std::array::from_fn(|k| series.values[k][t]);
         let expected_nir =
-            expected[RED] * (1.0 + expected[NDVI]) / (1.0 - expected[NDVI]).max(0.05);
+            expected[RED] * (1.0 + expected[NDVI]) / (1.0 - expected[NDVI]).max(f32::EPSILON);
         Self {
             value,
             expected: *expected,
@@ -273,7 +273,11 @@ fn excavation_evidence(
     }
     // The share of the way to bare ground has no meaning where bare ground is what the season brings.
     let way = seen.expected[NDVI] - params.bare_ndvi;
-    let share = if way > 0.05 { drop / way } else { 0.0 };
+    let share = if way > params.arrival_way {
+        drop / way
+    } else {
+        0.0
+    };
     let is_core = share > params.core_share || seen.expected[NDVI] < params.dormant_ndvi;
 
     let color = [BLUE, RED, SWIR16, SWIR22]
@@ -281,7 +285,8 @@ fn excavation_evidence(
         .map(|&k| history.excess(k, seen.value[k]).powi(2))
         .sum::<f32>()
         .sqrt();
-    let is_new_color = color > params.departure_color && drop > -history.scale[NDVI];
+    let is_new_color =
+        color > params.departure_color && drop > -params.color_greening * history.scale[NDVI];
     if is_new_color {
         return Evidence {
             weight: 1.0,

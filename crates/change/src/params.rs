@@ -41,6 +41,8 @@ pub struct Params {
     /// Distance in blue, red, swir16 and swir22 outside the history's own range that counts as departure without an
     /// NDVI drop, in units of the residuals' scale.
     pub departure_color: f32,
+    /// How much greener than expected ground with a new color may be, in units of the residuals' scale.
+    pub color_greening: f32,
     /// Half width of the season in which the history is searched for as low an NDVI. Days.
     pub season_days: f32,
     /// Share of that season's history looks that may lie as low, 0 to 1.
@@ -57,6 +59,8 @@ pub struct Params {
     pub ground_red: f32,
     /// Share of the way from the expected NDVI to bare ground's that counts as arrival, 0 to 1.
     pub arrival_share: f32,
+    /// Least way from the expected NDVI to bare ground's of which a share can be told from noise; NDVI.
+    pub arrival_way: f32,
     /// The same share, to start an object of its own, 0 to 1.
     pub core_share: f32,
     /// Expected NDVI below which arrival cannot be told from NDVI; the departure in color then starts objects. Unitless.
@@ -171,6 +175,7 @@ impl Params {
         within("ground_bsi", self.ground_bsi, -1.0, 1.0, "between -1 and 1")?;
         share("ground_red", self.ground_red)?;
         share("arrival_share", self.arrival_share)?;
+        positive("arrival_way", self.arrival_way)?;
         share("core_share", self.core_share)?;
         within(
             "dormant_ndvi",
