@@ -8,7 +8,7 @@ carry the notice in their tags. Every GeoJSON of the run opens with the columns 
 Exit code 1 and one line for each fault. Needs Debian's python3-gdal.
 """
 
-import glob, os, sys
+import glob, os, re, sys
 
 from osgeo import gdal, ogr
 from osgeo_utils.samples import validate_cloud_optimized_geotiff as cog
@@ -104,7 +104,7 @@ def main():
         raise SystemExit(__doc__)
     run, mirrors = sys.argv[1], sys.argv[2:]
     rasters = sorted(glob.glob(os.path.join(run, "rasters", "*.tif")))
-    areas = {os.path.basename(p).split("_EPSG_")[0] for p in rasters}
+    areas = {re.sub(r"_\d+_[a-z_]+\.tif$", "", os.path.basename(p)) for p in rasters}
     for a in sorted(areas):
         have = {n for n in RASTERS for p in rasters if os.path.basename(p).startswith(a + "_") and p.endswith(f"_{n}.tif")}
         faults.extend(f"{run}: area {a} has no raster {n}" for n in RASTERS if n not in have)

@@ -10,7 +10,7 @@ alerts are switched on over after_rgb, pixels change to each category's colour. 
 Exit code 1 and a message on stderr when something is wrong. Needs Debian's python3-qgis.
 """
 
-import argparse, glob, os, sys, tempfile
+import argparse, glob, os, re, sys, tempfile
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 RUNTIME = tempfile.TemporaryDirectory()  # mode 700
@@ -180,7 +180,7 @@ def with_titles(image, rasters, extent):
     zoom = image.width() / extent.width()
     for r in rasters:
         x, y = (r.extent().xMinimum() - extent.xMinimum()) * zoom, (extent.yMaximum() - r.extent().yMaximum()) * zoom
-        name = r.name().split("_EPSG_")[0]
+        name = re.sub(r"_\d+_[a-z_]+$", "", r.name())
         p.fillRect(QRectF(x, y, p.fontMetrics().horizontalAdvance(name) + 12, 20), QColor(255, 255, 255))
         p.setPen(QColor(0, 0, 0))
         p.drawText(int(x) + 6, int(y) + 14, name)

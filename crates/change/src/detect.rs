@@ -141,7 +141,7 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
             }
         }
     };
-    if verdict.state.is_observable() && verdict.state != PixelState::BareHistory {
+    if verdict.state.is_observable() {
         let excavation = verdict
             .finding
             .filter(|finding| finding.kind == Kind::Excavation);
@@ -337,7 +337,7 @@ mod tests {
                         && change(finding.first_look_after) >= opened
                 );
                 assert!(
-                    finding.is_core
+                    finding.core_look == Some(finding.alert_look)
                         && finding.ndvi_after < 0.2
                         && finding.bsi_after > finding.bsi_before
                 );

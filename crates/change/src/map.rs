@@ -16,7 +16,7 @@ pub enum PixelState {
     Provisional = 3,
     /// Excavation, confirmed by persistence.
     Confirmed = 4,
-    /// Not watched for excavation: the ground was bare or water through its own history.
+    /// Not observable: the ground was bare or water through its own history, so digging cannot be told from it.
     BareHistory = 5,
     /// Not observable: too few clear looks in the history period.
     ShortHistory = 6,
@@ -49,12 +49,12 @@ impl PixelState {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// True if the pixel was seen often enough to say whether it changed.
+    /// True if the pixel was seen often enough, and was green enough before, to say whether it changed.
     #[must_use]
     pub fn is_observable(self) -> bool {
         matches!(
             self,
-            Self::Stable | Self::Cleared | Self::Provisional | Self::Confirmed | Self::BareHistory
+            Self::Stable | Self::Cleared | Self::Provisional | Self::Confirmed
         )
     }
 }
@@ -83,8 +83,8 @@ pub struct Finding {
     pub first_look_after: u32,
     /// Probability that the finding is what its kind says, 0 to 1.
     pub probability: f32,
-    /// True if the evidence suffices to start an object; false if it only extends one.
-    pub is_core: bool,
+    /// The look from which the evidence suffices to start an object, at or after the alert; `None` = it only extends one.
+    pub core_look: Option<u32>,
     /// NDVI expected for the season, median over the deciding looks.
     pub ndvi_before: f32,
     /// NDVI seen, median over the deciding looks.

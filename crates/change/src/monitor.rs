@@ -349,7 +349,8 @@ struct Watch {
     run: f32,
     n_without: u32,
     change: (u32, u32),
-    is_core: bool,
+    /// The look of this run from which the evidence was plain enough to start an object.
+    core_look: Option<u32>,
     alert: Option<Alerted>,
 }
 
@@ -372,7 +373,7 @@ impl Watch {
             run: 0.0,
             n_without: 0,
             change: (0, 0),
-            is_core: false,
+            core_look: None,
             alert: None,
         }
     }
@@ -401,7 +402,7 @@ impl Watch {
             }
             self.run += evidence.weight;
             self.n_without = 0;
-            self.is_core |= evidence.is_core;
+            self.core_look = self.core_look.or(evidence.is_core.then_some(look));
         } else {
             self.run = 0.0;
             self.n_without += 1;
@@ -419,7 +420,8 @@ impl Watch {
                     confirmed_look,
                 });
             }
-            None => self.is_core &= is_change,
+            None if !is_change => self.core_look = None,
+            None => {}
             Some(alert) => {
                 alert.n_looks += 1;
                 alert.n_with += u32::from(is_change);
@@ -431,7 +433,7 @@ impl Watch {
                     alert.seen = *seen;
                 } else if self.n_without >= params.retract_looks {
                     self.alert = None;
-                    self.is_core = false;
+                    self.core_look = None;
                 }
             }
         }
@@ -444,12 +446,12 @@ impl Watch {
             confirmed_look: alert.confirmed_look,
             last_look_before: alert.change.0,
             first_look_after: alert.change.1,
-            probability: if alert.confirmed_look.is_some() {
-                params.probability_confirmed
-            } else {
-                params.probability_provisional
+            probability: match (self.kind, alert.confirmed_look) {
+                (Kind::Cleared, _) => params.probability_cleared,
+                (Kind::Excavation, Some(_)) => params.probability_confirmed,
+                (Kind::Excavation, None) => params.probability_provisional,
             },
-            is_core: self.is_core,
+            core_look: self.core_look.map(|look| look.max(alert.look)),
             ndvi_before: alert.seen.expected[NDVI],
             ndvi_after: alert.seen.value[NDVI],
             bsi_before: alert.seen.expected_bsi,

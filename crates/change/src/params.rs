@@ -93,6 +93,8 @@ pub struct Params {
     pub probability_provisional: f32,
     /// Probability of a confirmed alert, 0 to 1: the share of such alerts that were true where truth is known.
     pub probability_confirmed: f32,
+    /// Probability of an alert of cleared ground, 0 to 1: the share of such alerts that were true where truth is known.
+    pub probability_cleared: f32,
     /// Last clear looks whose median makes the before and after pictures. Looks.
     pub picture_looks: u32,
 }
@@ -150,6 +152,13 @@ impl Params {
         positive("departure_red", self.departure_red)?;
         positive("departure_color", self.departure_color)?;
         within(
+            "color_greening",
+            self.color_greening,
+            0.0,
+            f32::MAX,
+            "0 or more",
+        )?;
+        within(
             "season_days",
             self.season_days,
             0.0,
@@ -203,6 +212,7 @@ impl Params {
         positive("cleared_looks", self.cleared_looks)?;
         share("probability_provisional", self.probability_provisional)?;
         share("probability_confirmed", self.probability_confirmed)?;
+        share("probability_cleared", self.probability_cleared)?;
         some("picture_looks", self.picture_looks)
     }
 }

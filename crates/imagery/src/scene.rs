@@ -289,6 +289,19 @@ impl OpenedScene {
                     asset.href
                 ));
             }
+            // Where a side is no whole number of coarse pixels, a coarse file is cut a little shorter or longer.
+            let margin = factor as i64;
+            let is_near = |a: i64, b: i64| (a - b).abs() < margin.max(1);
+            if !(is_near(own.row, footprint.row)
+                && is_near(own.col, footprint.col)
+                && is_near(own.row + own.height, footprint.row + footprint.height)
+                && is_near(own.col + own.width, footprint.col + footprint.width))
+            {
+                return Err(format!(
+                    "{}: it has another size than {finest_href}: {} by {} pixels of {} m",
+                    asset.href, asset.header.width, asset.header.height, asset.header.resolution_m
+                ));
+            }
         }
         Ok(Scene {
             footprint,

@@ -4,6 +4,7 @@
 //! observations and the pipeline file alone, so a run that was killed goes on with the cells that are missing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,24 @@ pub(crate) fn blocks(window: Window, max_pixels: usize) -> Vec<Window> {
     parts
 }
 
+/// Adds failures, one reason a scene: the first by its text, so that it does not depend on how the work is cut.
+pub(crate) fn merge_failures(
+    all: &mut BTreeMap<String, String>,
+    more: impl IntoIterator<Item = (String, String)>,
+) {
+    for (scene, reason) in more {
+        match all.entry(scene) {
+            Entry::Vacant(entry) => {
+                entry.insert(reason);
+            }
+            Entry::Occupied(mut entry) if reason < *entry.get() => {
+                entry.insert(reason);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+}
+
 impl CellWork<'_> {
     /// Makes the result file of a cell, if it is not there yet.
     pub(crate) fn make(&self, cell: Window) -> Result<()> {
@@ -156,12 +175,11 @@ impl CellWork<'_> {
         for block in blocks(cell, max_pixels) {
             let geobox = self.geobox.window(block);
             let (cube, failures) = self.reader.read(&geobox, self.quarantined)?;
-            for failure in failures {
-                result
-                    .failures
-                    .entry(failure.scene)
-                    .or_insert_with(|| format!("{}: {}", failure.href, failure.reason));
-            }
+            let failures = failures.into_iter().map(|failure| {
+                let reason = format!("{}: {}", failure.href, failure.reason);
+                (failure.scene, reason)
+            });
+            merge_failures(&mut result.failures, failures);
             let inside = match self.region {
                 Some(region) => region.mask(&geobox)?,
                 None => vec![true; geobox.shape().n_pixels()],
@@ -256,10 +274,11 @@ impl CellResult {
             let finding = &pixel.finding;
             out.bytes(&pixel.at.row.to_le_bytes());
             out.bytes(&pixel.at.col.to_le_bytes());
-            out.bytes(&[finding.kind as u8, u8::from(finding.is_core)]);
+            out.bytes(&[finding.kind as u8]);
             for look in [
                 finding.alert_look,
                 finding.confirmed_look.unwrap_or(u32::MAX),
+                finding.core_look.unwrap_or(u32::MAX),
                 finding.last_look_before,
                 finding.first_look_after,
             ] {
@@ -311,17 +330,16 @@ impl CellResult {
             } else {
                 Kind::Cleared
             };
-            let is_core = read.one(u8::from_le_bytes)? == 1;
-            let looks = read.all(4, u32::from_le_bytes)?;
+            let looks = read.all(5, u32::from_le_bytes)?;
             let values = read.all(5, f32::from_le_bytes)?;
             let finding = Finding {
                 kind,
                 alert_look: looks[0],
                 confirmed_look: (looks[1] != u32::MAX).then_some(looks[1]),
-                last_look_before: looks[2],
-                first_look_after: looks[3],
+                core_look: (looks[2] != u32::MAX).then_some(looks[2]),
+                last_look_before: looks[3],
+                first_look_after: looks[4],
                 probability: values[0],
-                is_core,
                 ndvi_before: values[1],
                 ndvi_after: values[2],
                 bsi_before: values[3],
@@ -361,7 +379,7 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 1\n";
+const MAGIC: &[u8] = b"pitwatch cell 2\n";
 
 struct Writer(Vec<u8>);
 
@@ -426,7 +444,7 @@ mod tests {
             last_look_before: 0,
             first_look_after: 1,
             probability: 0.5,
-            is_core: true,
+            core_look: Some(2),
             ndvi_before: 0.6,
             ndvi_after: 0.1,
             bsi_before: -0.1,

@@ -13,7 +13,7 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 
-    /// Say more on standard error (twice: still more)
+    /// Say more on standard error
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
@@ -36,6 +36,7 @@ impl Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
+  1    something else went wrong, such as a full disk
   2    the command line is not understood
   3    a pipeline or area file cannot be used
   4    some scenes or cells failed; the rest is published
@@ -131,7 +132,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHEN", value_parser = ["last"])]
     pub(crate) since: Option<String>,
 
-    /// Use no network; scenes that are not local are skipped with that reason
+    /// Use no network; scenes that are not local are left out with that reason (all that is read so far is local)
     #[arg(long)]
     pub(crate) offline: bool,
 
@@ -152,9 +153,6 @@ pub(crate) struct RunArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
-
-    #[command(flatten)]
-    pub(crate) work: WorkArgs,
 
     /// Write the plan as JSON
     #[arg(long)]

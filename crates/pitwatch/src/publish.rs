@@ -22,7 +22,7 @@ use crate::config::Pipeline;
 use crate::exit::Problem;
 use crate::progress::Progress;
 use crate::run::{AreaResult, Options, Outcome, forget_cells};
-use crate::watch::{Watch, sha256};
+use crate::watch::{Watch, file_sha256, sha256};
 
 /// Holds the output folder for one run at a time.
 ///
@@ -455,7 +455,12 @@ pub(crate) fn publish(
     };
     let text = manifest.to_json();
     write_synced(&run.unfinished().join("manifest.json"), text.as_bytes())?;
-    put_in_place(&run, run_id, &text)?;
+    let published = published_before(&run, &manifest);
+    if published.is_none() {
+        put_in_place(&run)?;
+    }
+    point_to(&run, published.as_deref().unwrap_or(&text))?;
+    let _ = fs::remove_dir_all(run.unfinished());
     results.iter().for_each(forget_cells);
     let _ = fs::remove_dir_all(options.out.join(".work"));
     progress.detail(&format!("published {}", run.finished().display()));
@@ -487,20 +492,6 @@ fn joined_notices(results: &[AreaResult]) -> String {
 
 /// The rows of `looks.csv` of one area; an item without a time is no look and stands in the manifest.
 fn look_rows(looks: &[Look], result: &AreaResult) -> Vec<LookRow> {
-    let folder = Path::new(&result.watch.catalog);
-    let folder = if folder.is_dir() {
-        folder
-    } else {
-        folder.parent().unwrap_or(folder)
-    };
-    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    // Below the catalog, so that the same mirror gives the same bytes wherever it stands.
-    let relative = |href: &str| {
-        let path = href.strip_prefix("file://").unwrap_or(href);
-        let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
-        path.strip_prefix(&folder)
-            .map_or_else(|_| href.to_owned(), |path| path.display().to_string())
-    };
     let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let of_area = looks
         .iter()
@@ -528,13 +519,12 @@ fn look_rows(looks: &[Look], result: &AreaResult) -> Vec<LookRow> {
             is_found: look.found,
             is_read: look.read,
             is_used: look.used,
-            reason: filled(&look.reason)
-                .map(|reason| reason.replace(&format!("{}/", folder.display()), "")),
+            reason: filled(&look.reason),
             offset_digital_numbers: offsets.unwrap_or_default(),
             offset_ground: look.offset_ground.map(|ground| ground.to_string()),
             offset_check: look.offset_check.map(|check| check.to_string()),
             clear_share: look.clear_share,
-            href: filled(&look.href).map(|href| relative(&href)),
+            href: filled(&look.href),
         })
     });
     rows.collect()
@@ -629,8 +619,10 @@ fn hash_files(
             if !path.is_file() {
                 continue;
             }
-            let bytes =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let sha256 = file_sha256(&path)?;
+            let bytes = fs::metadata(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?
+                .len();
             let path = path
                 .strip_prefix(folder)
                 .unwrap_or(&path)
@@ -643,20 +635,40 @@ fn hash_files(
                 _ => None,
             };
             files.push(OutputFile {
-                sha256: sha256(&bytes),
-                bytes: bytes.len() as u64,
-                rows,
                 path,
+                sha256,
+                bytes,
+                rows,
             });
         }
     }
     Ok(files)
 }
 
-/// Moves the finished folder to its name, then points `latest.json` to it.
-fn put_in_place(run: &RunFolder, run_id: &str, manifest: &str) -> Result<()> {
+/// The manifest's text of a run that is in place with the same bytes. It stays as it is, so that `latest.json` names a
+/// whole run at every moment of a rerun.
+fn published_before(run: &RunFolder, manifest: &Manifest) -> Option<String> {
+    let folder = run.finished();
+    let text = fs::read_to_string(folder.join("manifest.json")).ok()?;
+    let published = Manifest::from_json(&text).ok()?;
+    let same_times = Manifest {
+        started: published.started,
+        ended: published.ended,
+        ..Manifest::from_json(&manifest.to_json()).ok()?
+    };
+    let is_whole = |file: &OutputFile| {
+        file_sha256(&folder.join(&file.path)).is_ok_and(|sha256| sha256 == file.sha256)
+    };
+    (published == same_times && published.files.iter().all(is_whole)).then_some(text)
+}
+
+/// Moves the finished folder to its name.
+fn put_in_place(run: &RunFolder) -> Result<()> {
     let (from, to) = (run.unfinished(), run.finished());
-    let aside = run.out.join("runs").join(format!(".{run_id}.replaced"));
+    let aside = run
+        .out
+        .join("runs")
+        .join(format!(".{}.replaced", run.run_id));
     let _ = fs::remove_dir_all(&aside);
     if to.exists() {
         fs::rename(&to, &aside).with_context(|| format!("cannot move {} aside", to.display()))?;
@@ -664,9 +676,14 @@ fn put_in_place(run: &RunFolder, run_id: &str, manifest: &str) -> Result<()> {
     fs::rename(&from, &to)
         .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
     let _ = fs::remove_dir_all(&aside);
+    Ok(())
+}
+
+/// Points `latest.json` to the run.
+fn point_to(run: &RunFolder, manifest: &str) -> Result<()> {
     let latest = Latest {
-        run_id: run_id.to_owned(),
-        path: format!("runs/{run_id}"),
+        run_id: run.run_id.clone(),
+        path: format!("runs/{}", run.run_id),
         manifest_sha256: sha256(manifest.as_bytes()),
     };
     let temporary = run.out.join(".latest.json.tmp");

@@ -11,7 +11,7 @@ use pitwatch_grid::{Day, UtcTime, Window};
 use pitwatch_report::Skipped;
 use pitwatch_sites::{Alert, Site};
 
-use crate::cell::{CellResult, CellWork, bytes_per_pixel};
+use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::progress::Progress;
@@ -145,7 +145,7 @@ fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
         pipeline.monitor_from
     );
     for watch in watches {
-        named += &format!("\n{} {}", watch.area_id, watch.inputs_sha256);
+        named += &format!("\n{} {}", watch.area_id, watch.sha256());
     }
     let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
     format!("{date}{}", &sha256(named.as_bytes())[..12])
@@ -277,7 +277,7 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
             n_observable +=
                 u64::from(state.is_some_and(pitwatch_change::PixelState::is_observable));
         }
-        failures.extend(result.failures);
+        merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();

@@ -122,7 +122,7 @@ fn outputs(out: &Path) -> Result<String> {
     run_folder(&check().context(Problem::InvalidOutput)?)
 }
 
-/// A run's folder: every file of the manifest is there with its bytes, and nothing else is.
+/// A run's folder: every file of the manifest is there with its bytes.
 fn run_folder(folder: &Path) -> Result<String> {
     let check = || -> Result<String> {
         let path = folder.join("manifest.json");

@@ -1,12 +1,14 @@
 //! One area ready to be looked at: its scenes found, opened and checked.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use pitwatch_grid::{Band, Day, GeoBox, Region, UtcTime};
 use pitwatch_imagery::{OffsetVerdict, Reader, SceneFiles, Source};
-use pitwatch_scenes::{Excluded, Look, OffsetCheck, Query, Scene};
+use pitwatch_scenes::{Excluded, Found, Look, OffsetCheck, Query, Scene};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -61,7 +63,7 @@ pub(crate) fn survey(source: &AreaSource, pipeline: &Pipeline) -> Result<Survey>
     let area_id = source
         .id
         .clone()
-        .unwrap_or_else(|| found.catalog.id.clone());
+        .unwrap_or_else(|| name_of_files(&found.catalog.id));
     if found.scenes.is_empty() {
         return Err(anyhow!(
             "{}: {}",
@@ -75,6 +77,18 @@ pub(crate) fn survey(source: &AreaSource, pipeline: &Pipeline) -> Result<Survey>
         region,
         found,
     })
+}
+
+/// The id of a catalog as a part of file names: letters, digits, `-` and `_`, all else a `-`.
+fn name_of_files(id: &str) -> String {
+    let plain = |letter: char| {
+        let is_plain = letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+        if is_plain { letter } else { '-' }
+    };
+    if id.is_empty() {
+        return "area".into();
+    }
+    id.chars().map(plain).collect()
 }
 
 /// Why a catalog gave no scene, by how many items for which reason.
@@ -113,8 +127,10 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
     } = survey(source, pipeline)?;
     let n_found = found.scenes.len();
     let files = found.scenes.iter().map(scene_files).collect();
+    let notice = notice_of(&found);
     let bar = progress.bar(&format!("{area_id}: open scenes"), n_found as u64);
     let bands = usable_bands(&found.scenes, pipeline);
+    let inputs_sha256 = hash_inputs(source.file.as_deref(), &found.scenes, &bands)?;
     let opened = Reader::open(files, &bands, None, &|n_opened| bar.set(n_opened as u64));
     let (reader, skipped) = opened
         .with_context(|| format!("{area_id}: none of {n_found} scenes can be opened"))
@@ -170,18 +186,6 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
             "{area_id}: the scenes have no {band} band; its evidence is missing"
         ));
     }
-    let inputs_sha256 = hash_inputs(source.file.as_deref(), &scenes, &bands)?;
-    let years = scenes
-        .first()
-        .zip(scenes.last())
-        .map(|(first, last)| (Day::of(first.time).year(), Day::of(last.time).year()));
-    let notice = found.catalog.notice.unwrap_or_else(|| match years {
-        Some((first, last)) if first != last => {
-            format!("Contains modified Copernicus Sentinel data {first}–{last}")
-        }
-        Some((year, _)) => format!("Contains modified Copernicus Sentinel data {year}"),
-        None => "Contains modified Copernicus Sentinel data".into(),
-    });
     Ok(Watch {
         area_id,
         region,
@@ -196,6 +200,19 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
         warnings,
         inputs_sha256,
         catalog: source.catalog.display().to_string(),
+    })
+}
+
+/// The notice of the imagery's licence: the catalog's, or Copernicus' with the years of its scenes.
+fn notice_of(found: &Found) -> String {
+    let year = |scene: Option<&Scene>| scene.map(|scene| Day::of(scene.time).year());
+    let years = year(found.scenes.first()).zip(year(found.scenes.last()));
+    found.catalog.notice.clone().unwrap_or_else(|| match years {
+        Some((first, last)) if first != last => {
+            format!("Contains modified Copernicus Sentinel data {first}–{last}")
+        }
+        Some((year, _)) => format!("Contains modified Copernicus Sentinel data {year}"),
+        None => "Contains modified Copernicus Sentinel data".into(),
     })
 }
 
@@ -237,7 +254,7 @@ fn scene_files(scene: &Scene) -> SceneFiles {
 fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Result<String> {
     let mut all = Sha256::new();
     if let Some(path) = area_file {
-        all.update(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+        hash_file(&mut all, path)?;
     }
     let hashes: Vec<Result<[u8; 32]>> = scenes
         .par_iter()
@@ -258,8 +275,11 @@ fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Re
                     " {} {} ",
                     asset.offset.digital_numbers, asset.scale
                 ));
+                // A file that cannot be read is noted where it is opened.
                 let path = asset.href.strip_prefix("file://").unwrap_or(&asset.href);
-                hash.update(std::fs::read(path).with_context(|| format!("cannot read {path}"))?);
+                if Path::new(path).is_file() {
+                    hash_file(&mut hash, Path::new(path))?;
+                }
             }
             Ok(hash.finalize().into())
         })
@@ -268,6 +288,28 @@ fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Re
         all.update(hash?);
     }
     Ok(hex(&all.finalize()))
+}
+
+/// Adds a file's bytes to a hash, a piece at a time.
+fn hash_file(hash: &mut Sha256, path: &Path) -> Result<()> {
+    let mut read = || -> std::io::Result<()> {
+        let mut file = std::fs::File::open(path)?;
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(()),
+                n_bytes => hash.update(&piece[..n_bytes]),
+            }
+        }
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// SHA-256 of a file as 64 hexadecimal digits.
+pub(crate) fn file_sha256(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash_file(&mut hash, path)?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// Hexadecimal digits of bytes, lower case.
@@ -281,7 +323,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Watch {
-    /// What happened to each acquisition that the catalog knows of, in order of time.
+    /// What happened to each acquisition that the catalog knows of, in order of time. Files are named as seen from the
+    /// catalog's folder, so that the same mirror gives the same bytes wherever it stands.
     ///
     /// - `n_clear`: for each look of the reader, clear pixels in the area; `None` before any pixel was read.
     pub(crate) fn looks(
@@ -323,7 +366,39 @@ impl Watch {
                 .iter()
                 .map(|excluded| Look::from_excluded(&self.area_id, excluded)),
         );
+        let folder = self.catalog_folder();
+        let prefix = format!("{}/", folder.display());
+        for look in &mut looks {
+            look.href = relative(&folder, &look.href);
+            look.reason = look.reason.replace(&prefix, "");
+        }
         looks.sort_by(|a, b| (a.time, &a.scene_id).cmp(&(b.time, &b.scene_id)));
         looks
     }
+
+    /// SHA-256 of all that the results of the area rest on: the inputs' bytes, what the catalog says of each item, and
+    /// the notice.
+    pub(crate) fn sha256(&self) -> String {
+        let looks = self.looks(None, &BTreeMap::new(), 0);
+        let text = format!("{}\n{}\n{looks:?}", self.inputs_sha256, self.notice);
+        sha256(text.as_bytes())
+    }
+
+    fn catalog_folder(&self) -> PathBuf {
+        let path = Path::new(&self.catalog);
+        let folder = if path.is_dir() {
+            path
+        } else {
+            path.parent().unwrap_or(path)
+        };
+        fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())
+    }
+}
+
+/// The path of a file below a folder; a file elsewhere and an address stay as they are.
+fn relative(folder: &Path, href: &str) -> String {
+    let path = href.strip_prefix("file://").unwrap_or(href);
+    let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
+    path.strip_prefix(folder)
+        .map_or_else(|_| href.to_owned(), |path| path.display().to_string())
 }

@@ -385,7 +385,7 @@ mod tests {
                 last_look_before: 1,
                 first_look_after: 2,
                 probability: 0.9,
-                is_core: true,
+                core_look: Some(0),
                 ndvi_before: 0.61,
                 ndvi_after: 0.1,
                 bsi_before: -0.1,

@@ -388,7 +388,7 @@ pub(crate) mod tests {
                 last_look_before: alert_look.saturating_sub(2),
                 first_look_after: alert_look.saturating_sub(1),
                 probability: 0.5,
-                is_core: true,
+                core_look: Some(0),
                 ndvi_before: 0.6,
                 ndvi_after: 0.1,
                 bsi_before: -0.1,
@@ -419,10 +419,10 @@ pub(crate) mod tests {
             pixel(0, 3, 5),
         ];
         for pixel in &mut pixels {
-            pixel.finding.is_core = false;
+            pixel.finding.core_look = None;
         }
         assert_eq!(find(&pixels), []);
-        pixels[3].finding.is_core = true;
+        pixels[3].finding.core_look = Some(0);
         let alerts = find(&pixels);
         assert_eq!(
             alerts[0].alert_datetime,
@@ -563,7 +563,7 @@ pub(crate) mod tests {
                         if !is_excavation {
                             pixel.finding.kind = Kind::Cleared;
                         }
-                        pixel.finding.is_core = is_core;
+                        pixel.finding.core_look = is_core.then_some(look);
                         pixel.finding.confirmed_look = confirmed.filter(|&other| other >= look);
                         pixel.finding.probability = probability;
                         pixel

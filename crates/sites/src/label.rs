@@ -51,17 +51,23 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
     let mut has_alerted = vec![false; pixels.len()];
 
     let mut alerted: Vec<(u32, usize)> = Vec::with_capacity(pixels.len());
+    let mut plain: Vec<(u32, usize)> = Vec::new();
     let mut confirmed: Vec<(u32, usize)> = Vec::new();
     for (index, pixel) in pixels.iter().enumerate() {
         alerted.push((pixel.finding.alert_look, index));
+        if let Some(look) = pixel.finding.core_look {
+            plain.push((look.max(pixel.finding.alert_look), index));
+        }
         if let Some(look) = pixel.finding.confirmed_look {
             confirmed.push((look.max(pixel.finding.alert_look), index));
         }
     }
     alerted.sort_unstable();
+    plain.sort_unstable();
     confirmed.sort_unstable();
     let mut looks: Vec<u32> = alerted
         .iter()
+        .chain(&plain)
         .chain(&confirmed)
         .map(|&(look, _)| look)
         .collect();
@@ -82,11 +88,15 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
                 }
             }
         }
+        let newly_plain = take_look(&plain, look);
+        for index in newly_plain.clone() {
+            parts[sets.root(index)].has_core = true;
+        }
         let newly_confirmed = take_look(&confirmed, look);
         for index in newly_confirmed.clone() {
             parts[sets.root(index)].n_confirmed += 1;
         }
-        for index in newly_alerted.chain(newly_confirmed) {
+        for index in newly_alerted.chain(newly_plain).chain(newly_confirmed) {
             let root = sets.root(index);
             parts[root].report(look, mmu_pixels);
         }
@@ -137,7 +147,7 @@ impl Part {
         Self {
             n_pixels: 1,
             n_confirmed: 0,
-            has_core: pixel.finding.is_core,
+            has_core: false,
             first: (pixel.finding.alert_look, pixel.at),
             seen: (
                 pixel.finding.first_look_after,

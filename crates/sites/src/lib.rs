@@ -14,7 +14,7 @@
 //! let looks = [parse_time("2023-05-04T10:48:29Z")?, parse_time("2023-05-09T10:48:29Z")?];
 //! let finding = Finding {
 //!     kind: Kind::Excavation, alert_look: 1, confirmed_look: None, last_look_before: 0, first_look_after: 1,
-//!     probability: 0.9, is_core: true, ndvi_before: 0.6, ndvi_after: 0.1, bsi_before: -0.1, bsi_after: 0.2,
+//!     probability: 0.9, core_look: Some(1), ndvi_before: 0.6, ndvi_after: 0.1, bsi_before: -0.1, bsi_after: 0.2,
 //! };
 //! let pixels = [20_520, 20_521].map(|col| ChangedPixel {
 //!     at: LatticePixel { row: -98_490, col }, finding, n_clear_history: 60, n_clear: 12,
