@@ -93,27 +93,17 @@ pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
 
 /// Checks a pipeline file alone: values that must come from a flag may stand as they are.
 pub(crate) fn check(path: &Path) -> Result<()> {
-    let placeholder = Overrides {
-        catalog: Some(PathBuf::from(FROM_FLAG)),
-        monitor_from: Some(Day(0)),
-    };
     let file = read_text(path)
         .and_then(|text| parse(path, &text))
         .context(Problem::Configuration)?;
-    let given = |value: &str| value != FROM_FLAG;
+    let catalogs = file.areas.iter().map(|area| &area.catalog);
+    let is_catalog_from_flag = catalogs
+        .chain([&file.scenes.catalog])
+        .flatten()
+        .any(|catalog| catalog.as_os_str() == FROM_FLAG);
     let overrides = Overrides {
-        catalog: file
-            .scenes
-            .catalog
-            .as_ref()
-            .is_none_or(|catalog| !given(&catalog.to_string_lossy()))
-            .then_some(placeholder.catalog)
-            .flatten(),
-        monitor_from: if given(&file.scenes.monitor_from) {
-            None
-        } else {
-            placeholder.monitor_from
-        },
+        catalog: is_catalog_from_flag.then(|| PathBuf::from(FROM_FLAG)),
+        monitor_from: (file.scenes.monitor_from == FROM_FLAG).then_some(Day(0)),
     };
     read_file(path, &overrides)
         .map(|_| ())

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use chrono::Utc;
-use pitwatch_change::{ChangedPixel, Kind, PixelState};
+use pitwatch_change::{Kind, PixelState};
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_imagery::{OverviewResampling, PaletteEntry, PixelType, RasterSpec, RasterWriter};
 use pitwatch_report::{
@@ -184,26 +184,18 @@ struct MemberDays {
 }
 
 impl Members {
-    pub(crate) fn new(watch: &Watch, alerts: &[Alert], changed: &[ChangedPixel]) -> Self {
-        let day = |look: u32| Day::of(watch.reader.looks()[look as usize].time);
-        let findings: HashMap<LatticePixel, &ChangedPixel> =
-            changed.iter().map(|pixel| (pixel.at, pixel)).collect();
+    pub(crate) fn new(alerts: &[Alert]) -> Self {
         let mut members = HashMap::new();
         for alert in alerts {
-            for at in &alert.pixels {
-                let Some(pixel) = findings.get(at) else {
-                    continue;
-                };
-                let confirmed = pixel
-                    .finding
-                    .confirmed_look
-                    .map(day)
-                    .zip(alert.confirmed_datetime.map(Day::of));
+            let times = alert
+                .pixel_alert_datetimes
+                .iter()
+                .zip(&alert.pixel_confirmed_datetimes);
+            for (at, (&reported, confirmed)) in alert.pixels.iter().zip(times) {
                 let days = MemberDays {
                     kind: alert.kind,
-                    // A pixel is reported no earlier than its object.
-                    alert: day(pixel.finding.alert_look).max(Day::of(alert.alert_datetime)),
-                    confirmed: confirmed.map(|(pixel, object)| pixel.max(object)),
+                    alert: Day::of(reported),
+                    confirmed: confirmed.map(Day::of),
                 };
                 members.insert(*at, days);
             }

@@ -289,7 +289,7 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         &pipeline.sites,
     )?;
     let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
-    let members = publish::Members::new(&watch, &alerts, &changed);
+    let members = publish::Members::new(&alerts);
     publish::write_rasters(run, &watch, &cells.cells, &members, |cell| {
         read_cell(&watch, pipeline, &cells, cell)
     })?;

@@ -140,6 +140,10 @@ pub struct Alert {
     pub first_pixel: LatticePixel,
     /// All its pixels, by row and column. No pixel belongs to two alerts.
     pub pixels: Vec<LatticePixel>,
+    /// For each pixel, the look at which it was first reported as part of an object, after its own alert or with it.
+    pub pixel_alert_datetimes: Vec<UtcTime>,
+    /// For each pixel, the look at which it and its object were confirmed; `None` = not yet.
+    pub pixel_confirmed_datetimes: Vec<Option<UtcTime>>,
     /// Outline exact on pixel edges, in meters of the area's reference system; see [`outline`](crate::outline).
     pub outline: MultiPolygon<f64>,
     /// The outline in longitude and latitude, WGS 84 degrees, vertex by vertex; exteriors counter-clockwise.
@@ -276,6 +280,16 @@ fn describe(
         review: Review::Unreviewed,
         first_pixel,
         pixels,
+        pixel_alert_datetimes: object
+            .member_looks
+            .iter()
+            .map(|looks| looks.alert.map_or(alert_datetime, time))
+            .collect(),
+        pixel_confirmed_datetimes: object
+            .member_looks
+            .iter()
+            .map(|looks| looks.confirmed.map(time))
+            .collect(),
         outline,
         outline_lonlat,
     })

@@ -15,10 +15,21 @@ pub(crate) enum Connectivity {
 pub(crate) struct Object {
     /// Places in the list of pixels, ascending.
     pub(crate) members: Vec<usize>,
+    /// For each member, when it became part of a reported object, and of a confirmed one as a confirmed pixel.
+    pub(crate) member_looks: Vec<MemberLooks>,
     /// How the object was first reported.
     pub(crate) raised: Raised,
     /// The look at which enough of its pixels were confirmed; `None` = provisional.
     pub(crate) confirmed_look: Option<u32>,
+}
+
+/// When a pixel was first reported as part of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct MemberLooks {
+    /// The look at which it had alerted and its object was reported; set for every member.
+    pub(crate) alert: Option<u32>,
+    /// The look at which it was confirmed and its object was confirmed; `None` = not yet.
+    pub(crate) confirmed: Option<u32>,
 }
 
 /// What was known at the look at which an object, or the first of those that grew into it, could first be reported.
@@ -49,6 +60,9 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
     let mut sets = UnionFind::new(pixels.len());
     let mut parts: Vec<Part> = pixels.iter().map(Part::of).collect();
     let mut has_alerted = vec![false; pixels.len()];
+    let mut member_looks = vec![MemberLooks::default(); pixels.len()];
+    // The pixels of a set that wait for it to be reported, and those that wait for it to be confirmed, at its root.
+    let mut waiting: Vec<[Vec<usize>; 2]> = vec![Default::default(); pixels.len()];
 
     let mut alerted: Vec<(u32, usize)> = Vec::with_capacity(pixels.len());
     let mut plain: Vec<(u32, usize)> = Vec::new();
@@ -78,12 +92,18 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
         let newly_alerted = take_look(&alerted, look);
         for index in newly_alerted.clone() {
             has_alerted[index] = true;
+            let own = sets.root(index);
+            waiting[own][0].push(index);
             for neighbor in neighbors(&places, index, Connectivity::Eight) {
                 if has_alerted[neighbor] {
                     let (a, b) = (sets.root(index), sets.root(neighbor));
                     if a != b {
                         let joined = parts[a].joined(parts[b]);
-                        parts[sets.join(a, b)] = joined;
+                        let root = sets.join(a, b);
+                        parts[root] = joined;
+                        let [alerts, confirmations] = std::mem::take(&mut waiting[a.max(b)]);
+                        waiting[root][0].extend(alerts);
+                        waiting[root][1].extend(confirmations);
                     }
                 }
             }
@@ -94,11 +114,23 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
         }
         let newly_confirmed = take_look(&confirmed, look);
         for index in newly_confirmed.clone() {
-            parts[sets.root(index)].n_confirmed += 1;
+            let root = sets.root(index);
+            parts[root].n_confirmed += 1;
+            waiting[root][1].push(index);
         }
         for index in newly_alerted.chain(newly_plain).chain(newly_confirmed) {
             let root = sets.root(index);
             parts[root].report(look, mmu_pixels);
+            if parts[root].raised.is_some() {
+                for member in waiting[root][0].drain(..) {
+                    member_looks[member].alert = Some(look);
+                }
+            }
+            if parts[root].confirmed_look.is_some() {
+                for member in waiting[root][1].drain(..) {
+                    member_looks[member].confirmed = Some(look);
+                }
+            }
         }
     }
 
@@ -115,6 +147,7 @@ pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Ob
         .filter(|(_, members)| !members.is_empty())
         .filter_map(|(part, members)| {
             part.raised.map(|raised| Object {
+                member_looks: members.iter().map(|&member| member_looks[member]).collect(),
                 members,
                 raised,
                 confirmed_look: part.confirmed_look,
