@@ -1,1 +1,15 @@
-//! End-to-end tests of pitwatch.
+//! End-to-end tests of pitwatch: the program as a user starts it, on mirrors whose truth is known.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot go on must stop, and the panic says where"
+)]
+
+mod bad_input;
+mod command_line;
+mod demo;
+mod files;
+mod finding;
+mod layering;
+mod same_bytes;
+mod unseen;
