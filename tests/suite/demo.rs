@@ -141,3 +141,57 @@ fn every_output_of_the_demo_carries_the_notice() {
         assert!(alert["notice"].as_str().unwrap().contains(NOTICE));
     }
 }
+
+/// A copy of the demo's pipeline that ends on a day.
+fn demo_until(folder: &std::path::Path, day: &str) -> std::path::PathBuf {
+    let text = fs::read_to_string(path("pipelines/demo.toml")).unwrap();
+    let absolute = |name: &str| path(name).display().to_string();
+    let text = text
+        .replace("../aoi/", &format!("{}/", absolute("aoi")))
+        .replace("\"demo/", &format!("\"{}/", absolute("pipelines/demo")))
+        .replace(
+            "monitor_from =",
+            &format!("monitor_until = \"{day}\"\nmonitor_from ="),
+        );
+    let pipeline = folder.join(format!("until-{day}.toml"));
+    fs::write(&pipeline, text).unwrap();
+    pipeline
+}
+
+/// No hindsight: what a run on the looks up to a day says is what the full run says of that day, retractions apart.
+#[test]
+fn a_run_up_to_a_day_says_what_the_full_run_says_of_that_day() {
+    let (folder, full) = demo();
+    for day in ["2019-07-20", "2019-12-01", "2020-07-15", "2020-08-15"] {
+        let out = folder.path().join(day);
+        pitwatch(&[&"run", &demo_until(folder.path(), day), &"--out", &out]).expect(0);
+        let early = only_run(&out);
+        let last = f64::from(day.parse::<pitwatch_grid::Day>().unwrap().0);
+        for area in ["demo-forest", "demo-pits"] {
+            let raster = |run: &Run, layer: &str| run.raster(&format!("{area}_3035_{layer}"));
+            let (full_alert, early_alert) =
+                (raster(&full, "alert_date"), raster(&early, "alert_date"));
+            let (full_confirmed, early_confirmed) = (
+                raster(&full, "confirmed_date"),
+                raster(&early, "confirmed_date"),
+            );
+            for row in 0..full_alert.height {
+                for col in 0..full_alert.width {
+                    let up_to = |value: f64| if value > last { 0.0 } else { value.max(0.0) };
+                    let alert = up_to(full_alert.at(row, col));
+                    let place = format!("{area} row {row} column {col} until {day}");
+                    assert!(
+                        alert == 0.0 || alert == early_alert.at(row, col),
+                        "{place}: alert"
+                    );
+                    let confirmed = up_to(full_confirmed.at(row, col));
+                    assert_eq!(
+                        confirmed,
+                        early_confirmed.at(row, col).max(0.0),
+                        "{place}: confirmation"
+                    );
+                }
+            }
+        }
+    }
+}

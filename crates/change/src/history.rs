@@ -79,16 +79,23 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
 
     weight.clear();
     weight.resize(n, 1.0);
-    let mut coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
+    // The weights rest on NDVI and red alone; the other series are fitted once, with the last weights.
     for _ in 0..params.robust_passes {
+        let pair = harmonic::fit(
+            regressors,
+            weight,
+            [NDVI, RED].map(|k| observed[k]),
+            params.ridge,
+        );
         weight.fill(0.0);
-        for k in [NDVI, RED] {
-            residuals(k, &coefficients[k], residual);
+        for (k, coefficients) in [NDVI, RED].into_iter().zip(&pair) {
+            residuals(k, coefficients, residual);
             let scale = scale(k, &mut residual.iter().copied());
             for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
                 *weight = weight.max(residual.abs() / scale);
             }
         }
+        // What was the larger distance becomes the weight.
         for weight in weight.iter_mut() {
             *weight = if *weight > params.huber {
                 params.huber / *weight
@@ -96,8 +103,8 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
                 1.0
             };
         }
-        coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
     }
+    let coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
 
     let mut scales = floor;
     // NDVI last: its residuals are kept.

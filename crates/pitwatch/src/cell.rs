@@ -16,8 +16,8 @@ use pitwatch_report::byte_from_reflectance;
 
 use crate::config::Pipeline;
 
-/// Bytes that the verdict on a pixel takes while its block is worked on.
-const VERDICT_BYTES: usize = size_of::<PixelVerdict>();
+/// Bytes that the verdict on a pixel takes while its block is worked on: in its row, and in the map the rows become.
+const VERDICT_BYTES: usize = 2 * size_of::<PixelVerdict>();
 
 /// The result of a cell, `(y, x)`.
 #[derive(Debug, Clone, PartialEq)]

@@ -152,7 +152,7 @@ fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
 }
 
 /// Memory that is taken before any cell: the program, its libraries, file headers.
-pub(crate) const BASE_BYTES: usize = 120 << 20;
+pub(crate) const BASE_BYTES: usize = 150 << 20;
 /// Blocks smaller than this decode each stored block of a file many times over; fewer cells at a time is better.
 const COMFORTABLE_PIXELS: usize = 128 * 128;
 
