@@ -210,7 +210,7 @@ def with_key(image, used, notice, extent, crs):
         metres = next((m for m in (5000, 2000, 1000, 500, 200, 100) if m / extent.width() < 0.2), 50)
         length = metres / extent.width() * image.width()
         p.setPen(QPen(QColor(0, 0, 0), 2))
-        right, low = image.width() - 12, out.height() - 7
+        right, low = image.width() - 12, image.height() + 24
         p.drawLine(int(right - length), low, right, low)
         p.setFont(QFont("DejaVu Sans", 8))
         p.drawText(QRectF(right - length, low - 17, length, 15), Qt.AlignHCenter, f"{metres} m")
