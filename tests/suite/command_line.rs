@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use pitwatch_tests::{Mirror, copy_folder, only_run, pitwatch};
+use pitwatch_tests::{Mirror, break_blocks, copy_folder, only_run, pitwatch};
 use serde_json::Value;
 
 #[test]
@@ -113,6 +113,22 @@ fn new_alerts_show_in_the_exit_code_once() {
         (&json["n_alerts"], &json["n_new_alerts"]),
         (&1.into(), &0.into())
     );
+}
+
+/// What could not be read may be readable now, so a run with failures is never "nothing new".
+#[test]
+fn since_last_tries_again_what_failed() {
+    let mirror = Mirror::savanna();
+    let (pipeline, out) = (mirror.pipeline(&[]), mirror.out());
+    break_blocks(&mirror.file(60, "B04.tif"));
+    for _ in 0..2 {
+        let run = pitwatch(&[&"run", &pipeline, &"--out", &out, &"--since", &"last"]).expect(4);
+        assert!(
+            !run.stdout.contains("is published already"),
+            "{}",
+            run.stdout
+        );
+    }
 }
 
 #[test]

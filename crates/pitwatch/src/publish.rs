@@ -21,7 +21,7 @@ use crate::cell::CellResult;
 use crate::config::Pipeline;
 use crate::exit::Problem;
 use crate::progress::Progress;
-use crate::run::{AreaResult, Options, Outcome, forget_cells};
+use crate::run::{AreaResult, Options, Outcome};
 use crate::watch::{Watch, file_sha256, sha256};
 
 /// Holds the output folder for one run at a time.
@@ -100,11 +100,15 @@ impl RunFolder {
         Latest::from_json(&text).ok()
     }
 
-    /// True if the newest published run is this one.
+    /// True if the newest published run is this one and nothing failed in it: what failed may be read now.
     pub(crate) fn is_published(&self) -> bool {
+        let is_whole = || -> Option<bool> {
+            let text = fs::read_to_string(self.finished().join("manifest.json")).ok()?;
+            Some(Manifest::from_json(&text).ok()?.summary.get("n_failed") == Some(&0))
+        };
         self.latest()
             .is_some_and(|latest| latest.run_id == self.run_id)
-            && self.finished().join("manifest.json").exists()
+            && is_whole().unwrap_or(false)
     }
 
     /// The outcome of a run that had nothing to do.
@@ -236,7 +240,7 @@ pub(crate) fn write_rasters(
         return Err(anyhow!("a run has eight rasters"));
     };
     for &cell in cells {
-        let planes = planes(watch, cell, members, read_cell(cell)?);
+        let planes = planes(watch, cell, members, read_cell(cell)?)?;
         let n_pixels = cell.shape().n_pixels();
         state.write(0, cell, &planes.state)?;
         alert_date.write(0, cell, &planes.alert_date)?;
@@ -300,7 +304,7 @@ struct Planes {
 }
 
 /// What the rasters show of a cell: changed pixels only where they are part of an alert.
-fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) -> Planes {
+fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) -> Result<Planes> {
     let observable =
         |&state: &u8| PixelState::from_code(state).is_some_and(PixelState::is_observable);
     let watched = |state: &u8| if observable(state) { 0 } else { -1 };
@@ -316,8 +320,16 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
     };
     let origin = watch.geobox.window(cell).lattice_origin();
     for pixel in &result.changed {
-        let row = usize::try_from(pixel.at.row - origin.row).unwrap_or(0);
-        let col = usize::try_from(pixel.at.col - origin.col).unwrap_or(0);
+        let place = |offset: i64, length: usize| {
+            usize::try_from(offset).ok().filter(|&place| place < length)
+        };
+        let row = place(pixel.at.row - origin.row, cell.height);
+        let col = place(pixel.at.col - origin.col, cell.width);
+        let (Some(row), Some(col)) = (row, col) else {
+            return Err(anyhow!(
+                "a cell's result has a pixel outside the cell; remove the folder .work and run again"
+            ));
+        };
         let index = row * cell.width + col;
         match members.0.get(&pixel.at) {
             Some(member) if member.kind == Kind::Excavation => {
@@ -336,7 +348,7 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
             }
         }
     }
-    planes
+    Ok(planes)
 }
 
 /// Writes the tables and styles, puts the run in place and points to it.
@@ -425,7 +437,8 @@ pub(crate) fn publish(
             }
         }
     }
-    let summary = summary(results, &alerts, &looks);
+    let mut summary = summary(results, &alerts, &looks);
+    summary.insert("n_failed".to_owned(), failed.len() as u64);
     let n_new_alerts = {
         let known = run.published_alert_ids();
         alerts
@@ -453,7 +466,6 @@ pub(crate) fn publish(
     }
     point_to(&run, published.as_deref().unwrap_or(&text))?;
     let _ = fs::remove_dir_all(run.unfinished());
-    results.iter().for_each(forget_cells);
     let _ = fs::remove_dir_all(options.out.join(".work"));
     progress.detail(&format!("published {}", run.finished().display()));
     Ok(Outcome {

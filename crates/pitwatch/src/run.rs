@@ -1,7 +1,6 @@
 //! The line itself: scenes, imagery, change, sites, report; one call a stage.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -52,7 +51,6 @@ pub(crate) struct Outcome {
 pub(crate) struct AreaResult {
     pub(crate) watch: Watch,
     pub(crate) cells: Vec<Window>,
-    pub(crate) folder: PathBuf,
     pub(crate) alerts: Vec<Alert>,
     pub(crate) sites: Vec<Site>,
     pub(crate) n_clear: Vec<u64>,
@@ -296,7 +294,6 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
     Ok(AreaResult {
         watch,
         cells: cells.cells,
-        folder: cells.folder,
         alerts,
         sites,
         n_clear,
@@ -317,10 +314,4 @@ fn read_cell(
         Some(reason) => work.failed(cell, reason.clone()),
         None => work.read(cell),
     }
-}
-
-/// Removes what a run kept of an area between its stages.
-pub(crate) fn forget_cells(result: &AreaResult) {
-    // A folder that cannot be removed costs room, not correctness.
-    let _ = fs::remove_dir_all(&result.folder);
 }
