@@ -196,7 +196,12 @@ fn write_mirror(folder: &Path, area: &GeoBox) -> Vec<SceneFiles> {
             offset: 0,
             scale: 1.0,
         });
-        scenes.push(SceneFiles { id, time, sources });
+        scenes.push(SceneFiles {
+            id,
+            time,
+            pass: String::new(),
+            sources,
+        });
     }
     scenes
 }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use gdal::DriverManager;
 use gdal::raster::{Buffer, GdalType, RasterCreationOptions};
 use gdal::spatial_ref::SpatialRef;
-use pitwatch_grid::{Crs, Day, GeoBox, Point, Shape};
+use pitwatch_grid::{Crs, Day, GeoBox, Point, Shape, Window};
 use serde_json::{Value, json};
 
 /// First day of the monitoring period of the tests.
 pub const MONITOR_FROM: &str = "2021-07-01";
 
 /// Bands by STAC name, common name and pixel size in meters.
-const BANDS: [(&str, &str, u32); 6] = [
+pub(crate) const BANDS: [(&str, &str, u32); 6] = [
     ("B02", "blue", 10),
     ("B03", "green", 10),
     ("B04", "red", 10),
@@ -237,17 +237,48 @@ impl Spec {
     }
 
     fn write_look(&self, look: usize, folder: &Path) {
-        let Shape { height, width } = self.shape;
+        self.write_part(look, folder, self.geobox().full_window());
+        let cloud_cover_percent = self.cloud_cover_percent(look);
+        write_json(
+            &folder.join("item.json"),
+            &self.item(look, cloud_cover_percent),
+        );
+    }
+
+    /// Cloud cover of a look, 0 to 100.
+    pub(crate) fn cloud_cover_percent(&self, look: usize) -> f64 {
+        let clouds = self.clouds(look);
+        let n_cloudy = clouds.iter().filter(|&&is_cloudy| is_cloudy).count();
+        100.0 * n_cloudy as f64 / clouds.len() as f64
+    }
+
+    /// Writes the rasters of a part of a look; its edges are even pixels.
+    pub(crate) fn write_part(&self, look: usize, folder: &Path, part: Window) {
+        let Shape { width, .. } = self.shape;
+        let place = self.geobox().window(part);
+        let (rows, cols) = (
+            part.row..part.row + part.height,
+            part.col..part.col + part.width,
+        );
+        let geobox_of = |resolution_m: u32, shape: Shape| {
+            GeoBox::new(
+                place.crs().clone(),
+                place.origin(),
+                f64::from(resolution_m),
+                shape,
+            )
+            .unwrap()
+        };
         for (band, (name, _, resolution_m)) in BANDS.iter().enumerate() {
             let step = *resolution_m as usize / 10;
             let shape = Shape {
-                height: height / step,
-                width: width / step,
+                height: part.height / step,
+                width: part.width / step,
             };
             let reflectance = self.reflectance(look, band);
             let mut values = Vec::with_capacity(shape.n_pixels());
-            for row in (0..height).step_by(step) {
-                for col in (0..width).step_by(step) {
+            for row in rows.clone().step_by(step) {
+                for col in cols.clone().step_by(step) {
                     let mut sum = 0.0;
                     for row in row..row + step {
                         for col in col..col + step {
@@ -259,27 +290,26 @@ impl Spec {
             }
             pixels(
                 &folder.join(format!("{name}.tif")),
-                &self.geobox_of(*resolution_m, shape),
+                &geobox_of(*resolution_m, shape),
                 &values,
             );
         }
         let shape = Shape {
-            height: height / 2,
-            width: width / 2,
+            height: part.height / 2,
+            width: part.width / 2,
         };
-        let class = |is_cloudy: bool| if is_cloudy { 9 } else { 4 };
-        let classes: Vec<u8> = self.clouds(look).into_iter().map(class).collect();
-        pixels(
-            &folder.join("SCL.tif"),
-            &self.geobox_of(20, shape),
-            &classes,
-        );
-        let n_cloudy = classes.iter().filter(|&&class| class == 9).count();
-        let cloud_cover_percent = 100.0 * n_cloudy as f64 / classes.len() as f64;
-        write_json(
-            &folder.join("item.json"),
-            &self.item(look, cloud_cover_percent),
-        );
+        let clouds = self.clouds(look);
+        let mut classes: Vec<u8> = Vec::with_capacity(shape.n_pixels());
+        for row in rows.step_by(2) {
+            for col in cols.clone().step_by(2) {
+                classes.push(if clouds[row / 2 * (width / 2) + col / 2] {
+                    9
+                } else {
+                    4
+                });
+            }
+        }
+        pixels(&folder.join("SCL.tif"), &geobox_of(20, shape), &classes);
     }
 
     fn item(&self, look: usize, cloud_cover_percent: f64) -> Value {

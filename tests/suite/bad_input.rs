@@ -90,7 +90,7 @@ fn a_fault_of_the_pipeline_file_names_file_line_and_remedy() {
         (
             "catalog = \"mirror/collection.json\"",
             "",
-            &["no catalog is named", "catalog = "],
+            &["no scenes are named", "catalog = "],
         ),
         (
             "[scenes]",

@@ -125,7 +125,12 @@ fn scenes(folder: &Path) -> Vec<SceneFiles> {
         }
         let (year, month, day) = (&date[..4], &date[4..6], &date[6..]);
         let time = parse_time(&format!("{year}-{month}-{day}T10:48:29Z")).unwrap();
-        scenes.push(SceneFiles { id, time, sources });
+        scenes.push(SceneFiles {
+            id,
+            time,
+            pass: String::new(),
+            sources,
+        });
     }
     scenes
 }

@@ -10,11 +10,10 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use object_store::path::Path;
 use pitwatch_grid::Point;
 
 use crate::error::Defect;
-use crate::source::{Head, Store};
+use crate::source::{Head, Place};
 
 /// Bytes asked for first: holds the whole header of a 10,980-pixel band with blocks of 512 pixels.
 const HEAD_BYTES: u64 = 16 * 1024;
@@ -94,11 +93,10 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads a file's header: one request for a cloud-optimised file, a few for others.
-    pub(crate) async fn read(store: &Store, location: &Path) -> Result<Self, Defect> {
+    pub(crate) async fn read(place: &Place) -> Result<Self, Defect> {
         let file = File {
-            store,
-            location,
-            head: store.head(location, HEAD_BYTES).await?,
+            place,
+            head: place.head(HEAD_BYTES).await?,
         };
         file.header().await
     }
@@ -161,8 +159,7 @@ pub(crate) fn largest_packed_bytes(block_bytes: usize) -> usize {
 
 /// A file of which the start is at hand.
 struct File<'a> {
-    store: &'a Store,
-    location: &'a Path,
+    place: &'a Place,
     head: Head,
 }
 
@@ -396,7 +393,7 @@ impl File<'_> {
             )]
             return Ok(self.head.bytes.slice(start as usize..end as usize));
         }
-        self.store.range(self.location, start..end).await
+        self.place.range(start..end).await
     }
 
     /// The bytes of a field's values, wherever they are.

@@ -57,6 +57,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A mirror that another process writes.
+    #[error("the mirror {} is held by another fetch; wait for it, or give another --mirror", path.display())]
+    MirrorLocked {
+        /// The area's folder.
+        path: PathBuf,
+    },
     /// A description of a result raster that contradicts itself, or pixels that do not fit it.
     #[error("cannot write {}: {reason}", path.display())]
     Raster {
@@ -95,7 +101,7 @@ pub struct ReadFailure {
 /// What is wrong with one file, or with one of its tiles. The address of the file stands beside it.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub(crate) enum Defect {
-    #[error("{scheme} addresses are not supported yet; download the file and give its local path")]
+    #[error("{scheme} addresses are read by fetching alone; bring the scene into a mirror")]
     Remote { scheme: String },
     #[error("it is not a path of a file: {0}")]
     Address(String),

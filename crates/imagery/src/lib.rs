@@ -19,7 +19,7 @@
 //!     raster.finish()?;
 //!     sources.push(Source { href: path.display().to_string(), band, offset: if band.is_some() { -1_000 } else { 0 }, scale: 1e-4 });
 //! }
-//! let scene = SceneFiles { id: "S2A_30PTR_20200219".into(), time: parse_time("2020-02-19T10:48:29Z")?, sources };
+//! let scene = SceneFiles { id: "S2A_30PTR_20200219".into(), time: parse_time("2020-02-19T10:48:29Z")?, pass: String::new(), sources };
 //!
 //! let (reader, skipped) = Reader::open(vec![scene], &[Band::Red], None, &|_| ())?;
 //! assert!(skipped.is_empty());
@@ -33,14 +33,21 @@
 mod cog;
 mod decode;
 mod error;
+mod fetch;
+mod jp2;
+mod mirror;
 mod offset_check;
 mod read;
 mod scene;
 mod source;
+mod tiff;
+mod warp;
 mod write;
 
 pub use error::{Error, ReadFailure, Result, SkippedScene};
+pub use fetch::{CELL_M, FetchOptions, FetchOutcome, FetchReport, fetch};
+pub use mirror::{Checked, Damage, Mirror, check as check_mirror};
 pub use offset_check::{OffsetCheckParams, OffsetVerdict, Sample, check_offsets, sample};
-pub use read::{Reader, SceneRef};
+pub use read::{LookRef, Reader, SceneRef};
 pub use source::{SceneFiles, Source};
 pub use write::{OverviewResampling, PaletteEntry, Pixel, PixelType, RasterSpec, RasterWriter};

@@ -1045,6 +1045,7 @@ mod tests {
         let scene = SceneFiles {
             id: "S2A_30PTR_20200219".into(),
             time: parse_time("2020-02-19T10:48:29Z").unwrap(),
+            pass: String::new(),
             sources,
         };
         let (reader, _) = Reader::open(vec![scene], &[Band::Red], None, &|_| ()).unwrap();

@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use object_store::path::Path;
 use pitwatch_grid::{
-    Band, Cube, Day, GeoBox, MISSING_REFLECTANCE, QUARANTINED, READ_FAILED, Shape, UtcTime, Window,
+    Band, Cube, Day, GeoBox, MISSING_REFLECTANCE, NOT_ACQUIRED, QUARANTINED, READ_FAILED, Shape,
+    UtcTime, Window,
 };
 use rayon::prelude::*;
 use tokio::runtime::Runtime;
@@ -12,8 +13,9 @@ use tokio::runtime::Runtime;
 use crate::cog::{Block, BlockBytes, largest_packed_bytes};
 use crate::decode::{Covered, block_into_plane, class_row, reflectance_row};
 use crate::error::{Defect, Error, ReadFailure, Result, SkippedScene};
-use crate::scene::{Asset, Footprint, Scene, Slot, majority_lattice, open_scene};
-use crate::source::{SceneFiles, Store};
+use crate::scene::{Asset, Footprint, OpenedScene, Scene, Slot, majority_lattice, open_scene};
+use crate::source::{Place, SceneFiles, Store};
+use crate::warp::Warp;
 
 /// Packed bytes that are fetched together. One such batch is decoded while the next is fetched.
 const BATCH_BYTES: usize = 8 << 20;
@@ -34,19 +36,37 @@ pub struct SceneRef {
     pub time: UtcTime,
 }
 
+/// One pass of a satellite: what is one moment in a cube.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookRef {
+    /// The identifier of its first scene.
+    pub id: String,
+    /// When its first scene was acquired.
+    pub time: UtcTime,
+    /// Its scenes, in the order in which they fill pixels: those on the lattice first, then by identifier.
+    pub scenes: Vec<SceneRef>,
+}
+
+/// A scene as a part of a look.
+#[derive(Debug)]
+struct Part {
+    /// The lattice it lies on, if that is not the reader's.
+    own_lattice: Option<GeoBox>,
+    scene: Scene,
+}
+
 /// The opened scenes: what each file's header says, and the threads that fetch.
 ///
 /// It holds no pixel. Its memory is about 1 KiB a file, plus 12 bytes for each block of a file.
 #[derive(Debug)]
 pub struct Reader {
     runtime: Runtime,
-    store: Store,
     lattice: GeoBox,
     extent: GeoBox,
     bands: Vec<Band>,
-    looks: Vec<SceneRef>,
-    /// As long as `looks`.
-    scenes: Vec<Scene>,
+    looks: Vec<LookRef>,
+    /// As long as `looks`; each as long as the look's scenes.
+    parts: Vec<Vec<Part>>,
 }
 
 impl Reader {
@@ -104,40 +124,65 @@ impl Reader {
         let Some(lattice) = lattice else {
             return Err(nothing_to_read(skipped));
         };
-        let mut looks = Vec::new();
-        let mut placed = Vec::new();
-        for scene in usable {
-            let look = SceneRef {
+        let mut passes: BTreeMap<String, Vec<(SceneRef, Part)>> = BTreeMap::new();
+        for (index, scene) in usable.into_iter().enumerate() {
+            let reference = SceneRef {
                 id: scene.id.clone(),
                 time: scene.time,
             };
-            match scene.placed(&lattice, bands.len()) {
-                Ok(scene) => {
-                    looks.push(look);
-                    placed.push(scene);
-                }
+            // Scenes that say of no pass are looks of their own.
+            let pass = if scene.pass.is_empty() {
+                format!(" {index}")
+            } else {
+                scene.pass.clone()
+            };
+            match part_of(scene, &lattice, bands.len()) {
+                Ok(part) => passes.entry(pass).or_default().push((reference, part)),
                 Err(reason) => skipped.push(SkippedScene {
-                    id: look.id,
-                    time: look.time,
+                    id: reference.id,
+                    time: reference.time,
                     reason,
                 }),
             }
         }
         skipped.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-        let Some(extent) = placed
+        let mut ordered: Vec<(LookRef, Vec<Part>)> = Vec::new();
+        for mut scenes in passes.into_values() {
+            scenes.sort_by(|(a, part_a), (b, part_b)| {
+                (part_a.own_lattice.is_some(), &a.id, a.time).cmp(&(
+                    part_b.own_lattice.is_some(),
+                    &b.id,
+                    b.time,
+                ))
+            });
+            let (scenes, parts): (Vec<SceneRef>, Vec<Part>) = scenes.into_iter().unzip();
+            if let Some(SceneRef { id, time }) = scenes.first().cloned() {
+                ordered.push((LookRef { id, time, scenes }, parts));
+            }
+        }
+        ordered.sort_by(|(a, _), (b, _)| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        let (looks, mut parts): (Vec<LookRef>, Vec<Vec<Part>>) = ordered.into_iter().unzip();
+        let Some(extent) = parts
             .iter()
-            .map(|scene| scene.footprint)
+            .flatten()
+            .filter(|part| part.own_lattice.is_none())
+            .map(|part| part.scene.footprint)
             .reduce(Footprint::union)
         else {
             return Err(nothing_to_read(skipped));
         };
 
         let is_present: Vec<bool> = (0..bands.len())
-            .map(|slot| placed.iter().any(|scene| scene.bands[slot].is_some()))
+            .map(|slot| {
+                parts
+                    .iter()
+                    .flatten()
+                    .any(|part| part.scene.bands[slot].is_some())
+            })
             .collect();
-        for scene in &mut placed {
+        for part in parts.iter_mut().flatten() {
             let mut slots = is_present.iter();
-            scene.bands.retain(|_| slots.next() == Some(&true));
+            part.scene.bands.retain(|_| slots.next() == Some(&true));
         }
         let present = bands
             .iter()
@@ -147,10 +192,9 @@ impl Reader {
             bands: present.map(|(&band, _)| band).collect(),
             extent: extent.geobox(&lattice),
             runtime,
-            store,
             lattice,
             looks,
-            scenes: placed,
+            parts,
         };
         Ok((reader, skipped))
     }
@@ -169,7 +213,7 @@ impl Reader {
 
     /// The time axis of all cubes, by time and identifier.
     #[must_use]
-    pub fn looks(&self) -> &[SceneRef] {
+    pub fn looks(&self) -> &[LookRef] {
         &self.looks
     }
 
@@ -186,21 +230,28 @@ impl Reader {
     /// If there is no such look.
     #[must_use]
     pub fn bands_of(&self, look: usize) -> Vec<Band> {
-        let slots = self.bands.iter().zip(&self.scenes[look].bands);
-        slots
-            .filter(|(_, asset)| asset.is_some())
-            .map(|(&band, _)| band)
+        let has = |slot: usize| {
+            self.parts[look]
+                .iter()
+                .any(|part| part.scene.bands[slot].is_some())
+        };
+        self.bands
+            .iter()
+            .enumerate()
+            .filter(|(slot, _)| has(*slot))
+            .map(|(_, &band)| band)
             .collect()
     }
 
-    /// Where a look has pixels.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such look.
+    /// Planes of a look that [`Reader::read`] may hold beside its cube, to bring scenes of one look together.
     #[must_use]
-    pub fn footprint(&self, look: usize) -> GeoBox {
-        self.scenes[look].footprint.geobox(&self.lattice)
+    pub fn looks_beside(&self) -> usize {
+        let is_simple = |parts: &Vec<Part>| parts.len() == 1 && parts[0].own_lattice.is_none();
+        if self.parts.iter().all(is_simple) {
+            0
+        } else {
+            4
+        }
     }
 
     /// The most bytes that one call of [`Reader::read`] takes beside its cube, whatever the number of looks: two
@@ -208,16 +259,17 @@ impl Reader {
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         let largest = self
-            .scenes
+            .parts
             .iter()
-            .flat_map(Scene::assets)
+            .flatten()
+            .flat_map(|part| part.scene.assets())
             .map(|asset| asset.header.largest_block_bytes())
             .max()
             .unwrap_or(0);
         let packed = 2 * BATCH_BYTES.max(largest_packed_bytes(largest));
         // A row of digital numbers and of converted pixels is small beside the block it came from.
         let decoded = rayon::current_num_threads() * (largest + largest / 8);
-        packed + decoded + self.scenes.len() * (self.bands.len() + 4) * size_of::<&mut [i16]>()
+        packed + decoded + self.looks.len() * (self.bands.len() + 4) * size_of::<&mut [i16]>()
     }
 
     /// Reads all looks over one window.
@@ -251,24 +303,121 @@ impl Reader {
                 lattice_resolution_m: self.lattice.resolution_m(),
             });
         }
-        let area = Footprint::of(geobox, &self.lattice);
         let days = self.looks.iter().map(|look| Day::of(look.time)).collect();
         let mut cube = Cube::empty(geobox.clone(), days, self.bands.clone());
-        let mut planes = planes_by_look(&mut cube, self.looks.len(), self.bands.len());
+        let firsts: Vec<Option<&Scene>> = self
+            .parts
+            .iter()
+            .map(|parts| {
+                Some(
+                    &parts
+                        .first()
+                        .filter(|part| part.own_lattice.is_none())?
+                        .scene,
+                )
+            })
+            .collect();
+        let mut failures: Vec<ReadFailure> = self
+            .read_scenes(&firsts, &self.lattice, quarantined, &mut cube)
+            .into_iter()
+            .map(|failed| self.failure(&failed, 0))
+            .collect();
+        for (look, parts) in self.parts.iter().enumerate() {
+            for (index, part) in parts.iter().enumerate() {
+                let is_read = index == 0 && part.own_lattice.is_none();
+                if is_read || (quarantined[look] && part.own_lattice.is_some()) {
+                    continue;
+                }
+                let failed = self.fill_from(part, look, quarantined[look], &mut cube)?;
+                failures.extend(failed.iter().map(|failed| {
+                    let mut failed =
+                        self.failure_of(failed, part, &self.looks[look].scenes[index].id);
+                    failed.scene.clone_from(&self.looks[look].scenes[index].id);
+                    failed
+                }));
+            }
+        }
+        Ok((cube, failures))
+    }
 
-        for ((planes, scene), &is_quarantined) in
-            planes.iter_mut().zip(&self.scenes).zip(quarantined)
+    /// Fills the pixels of a look that its earlier scenes left missing.
+    fn fill_from(
+        &self,
+        part: &Part,
+        look: usize,
+        is_quarantined: bool,
+        cube: &mut Cube,
+    ) -> Result<Vec<Failed>> {
+        let geobox = cube.geobox().clone();
+        let lattice = part.own_lattice.as_ref().unwrap_or(&self.lattice);
+        let warp = match &part.own_lattice {
+            None => None,
+            Some(own) => match Warp::new(&geobox, own)? {
+                Some(warp) => Some(warp),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let source = warp.as_ref().map_or(&geobox, Warp::source);
+        if part
+            .scene
+            .footprint
+            .window_in(Footprint::of(source, lattice))
+            .is_none()
         {
-            if let Some(covered) = scene.footprint.window_in(area) {
+            return Ok(Vec::new());
+        }
+        let day = cube.days()[look];
+        let mut own = Cube::empty(source.clone(), vec![day], self.bands.clone());
+        let failed = self.read_scenes(&[Some(&part.scene)], lattice, &[is_quarantined], &mut own);
+        let own = match warp {
+            Some(warp) => warp.cube(&own),
+            None => own,
+        };
+        merge(&own, cube, look);
+        Ok(failed)
+    }
+
+    fn failure(&self, failed: &Failed, index: usize) -> ReadFailure {
+        let part = &self.parts[failed.look][index];
+        self.failure_of(failed, part, &self.looks[failed.look].scenes[index].id)
+    }
+
+    #[expect(clippy::unused_self, reason = "beside the function that calls it")]
+    fn failure_of(&self, failed: &Failed, part: &Part, id: &str) -> ReadFailure {
+        ReadFailure {
+            scene: id.to_owned(),
+            href: part.scene.asset(failed.slot).href.to_string(),
+            reason: format!(
+                "its block in row {}, column {} cannot be read: {}",
+                failed.block.row, failed.block.col, failed.defect
+            ),
+        }
+    }
+
+    /// Reads scenes that lie on one lattice, one a look of the cube.
+    fn read_scenes(
+        &self,
+        scenes: &[Option<&Scene>],
+        lattice: &GeoBox,
+        quarantined: &[bool],
+        cube: &mut Cube,
+    ) -> Vec<Failed> {
+        let shape = cube.geobox().shape();
+        let area = Footprint::of(cube.geobox(), lattice);
+        let mut planes = planes_by_look(cube, scenes.len(), self.bands.len());
+        for ((planes, scene), &is_quarantined) in planes.iter_mut().zip(scenes).zip(quarantined) {
+            if let Some(covered) = scene.and_then(|scene| scene.footprint.window_in(area)) {
                 planes.covered = Some(covered);
                 let class = if is_quarantined { QUARANTINED } else { 0 };
-                fill(planes.classes, geobox.shape(), covered, class);
+                fill(planes.classes, shape, covered, class);
             }
         }
 
         let mut failed = Vec::new();
-        let mut batches = Batches::new(&self.scenes, area, quarantined);
-        let mut coming = batches.next_batch(&mut failed).map(|jobs| self.fetch(jobs));
+        let mut batches = Batches::new(scenes, area, quarantined);
+        let mut coming = batches
+            .next_batch(&mut failed)
+            .map(|jobs| self.fetch(jobs, scenes));
         while let Some((jobs, fetch)) = coming {
             #[expect(
                 clippy::expect_used,
@@ -278,8 +427,10 @@ impl Reader {
                 .runtime
                 .block_on(fetch)
                 .expect("fetching does not panic");
-            coming = batches.next_batch(&mut failed).map(|jobs| self.fetch(jobs));
-            self.decode(&jobs, packed, geobox.shape(), &mut planes, &mut failed);
+            coming = batches
+                .next_batch(&mut failed)
+                .map(|jobs| self.fetch(jobs, scenes));
+            decode(scenes, &jobs, packed, shape, &mut planes, &mut failed);
         }
 
         failed.sort_by_key(|failure| (failure.look, failure.slot, failure.block));
@@ -288,93 +439,134 @@ impl Reader {
         }
         planes
             .par_iter_mut()
-            .zip(&self.scenes)
+            .zip(scenes)
             .zip(quarantined)
             .filter(|(_, is_quarantined)| !**is_quarantined)
-            .for_each(|((planes, scene), _)| planes.settle(scene, geobox.shape()));
-        drop(planes);
-
-        let failures = failed
-            .into_iter()
-            .map(|failure| ReadFailure {
-                scene: self.looks[failure.look].id.clone(),
-                href: self.scenes[failure.look]
-                    .asset(failure.slot)
-                    .href
-                    .to_string(),
-                reason: format!(
-                    "its block in row {}, column {} cannot be read: {}",
-                    failure.block.row, failure.block.col, failure.defect
-                ),
-            })
-            .collect();
-        Ok((cube, failures))
+            .for_each(|((planes, scene), _)| {
+                if let Some(scene) = scene {
+                    planes.settle(scene, shape);
+                }
+            });
+        failed
     }
 
     /// Starts fetching the blocks of a batch.
-    fn fetch(&self, jobs: Vec<Job>) -> (Vec<Job>, tokio::task::JoinHandle<Packed>) {
-        let requests: Vec<(Path, Vec<Range<u64>>)> = jobs
+    fn fetch(
+        &self,
+        jobs: Vec<Job>,
+        scenes: &[Option<&Scene>],
+    ) -> (Vec<Job>, tokio::task::JoinHandle<Packed>) {
+        let requests: Vec<(Place, Vec<Range<u64>>)> = jobs
             .iter()
-            .map(|job| {
-                let asset = self.scenes[job.look].asset(job.slot);
+            .filter_map(|job| {
+                let asset = scenes[job.look]?.asset(job.slot);
                 let ranges = job.pieces.iter().map(|piece| piece.range.clone());
-                (asset.location.clone(), ranges.collect())
+                Some((asset.place.clone(), ranges.collect()))
             })
             .collect();
-        let store = self.store.clone();
         let fetch = self.runtime.spawn(async move {
             futures::stream::iter(requests)
-                .map(|(location, ranges)| {
-                    let store = store.clone();
-                    async move { store.ranges(&location, &ranges).await }
-                })
+                .map(|(place, ranges)| async move { place.ranges(&ranges).await })
                 .buffered(FILES_IN_FLIGHT)
                 .collect()
                 .await
         });
         (jobs, fetch)
     }
+}
 
-    /// Decodes the blocks of a batch into the planes, one file a task.
-    fn decode(
-        &self,
-        jobs: &[Job],
-        packed: Packed,
-        shape: Shape,
-        planes: &mut [LookPlanes<'_>],
-        failed: &mut Vec<Failed>,
-    ) {
-        // The planes are lent to the tasks and come back with them: no two tasks of a batch have the same one.
-        let lent: Vec<_> = jobs
-            .iter()
-            .zip(packed)
-            .map(|(job, packed)| (job, packed, planes[job.look].lend(job.slot)))
-            .collect();
-        let done: Vec<_> = lent
-            .into_par_iter()
-            .map(|(job, packed, mut plane)| {
-                let asset = self.scenes[job.look].asset(job.slot);
-                let mut failed = Vec::new();
-                for (piece, packed) in job.pieces.iter().zip(packed) {
-                    let outcome = packed.and_then(|packed| {
-                        decode_piece(asset, piece, &packed, &mut plane, shape.width)
+/// Decodes the blocks of a batch into the planes, one file a task.
+fn decode(
+    scenes: &[Option<&Scene>],
+    jobs: &[Job],
+    packed: Packed,
+    shape: Shape,
+    planes: &mut [LookPlanes<'_>],
+    failed: &mut Vec<Failed>,
+) {
+    // The planes are lent to the tasks and come back with them: no two tasks of a batch have the same one.
+    let lent: Vec<_> = jobs
+        .iter()
+        .zip(packed)
+        .filter_map(|(job, packed)| {
+            let asset = scenes[job.look]?.asset(job.slot);
+            Some((job, asset, packed, planes[job.look].lend(job.slot)))
+        })
+        .collect();
+    let done: Vec<_> = lent
+        .into_par_iter()
+        .map(|(job, asset, packed, mut plane)| {
+            let mut failed = Vec::new();
+            for (piece, packed) in job.pieces.iter().zip(packed) {
+                let outcome = packed.and_then(|packed| {
+                    decode_piece(asset, piece, &packed, &mut plane, shape.width)
+                });
+                if let Err(defect) = outcome {
+                    failed.push(Failed {
+                        look: job.look,
+                        slot: job.slot,
+                        block: piece.covered.block,
+                        window: piece.covered.window,
+                        defect,
                     });
-                    if let Err(defect) = outcome {
-                        failed.push(Failed {
-                            look: job.look,
-                            slot: job.slot,
-                            block: piece.covered.block,
-                            window: piece.covered.window,
-                            defect,
-                        });
-                    }
                 }
-                (job, plane, failed)
-            })
-            .collect();
-        for (job, plane, failures) in done {
-            planes[job.look].take_back(job.slot, plane);
-            failed.extend(failures);
+            }
+            (job, plane, failed)
+        })
+        .collect();
+    for (job, plane, failures) in done {
+        planes[job.look].take_back(job.slot, plane);
+        failed.extend(failures);
+    }
+}
+
+/// A scene on the lattice, or on its own where that is another zone's of the same pixel size.
+fn part_of(
+    scene: OpenedScene,
+    lattice: &GeoBox,
+    n_bands: usize,
+) -> std::result::Result<Part, String> {
+    let own = scene.lattice()?;
+    let is_other_zone =
+        own.crs() != lattice.crs() && (own.resolution_m() - lattice.resolution_m()).abs() < 1e-9;
+    let own_lattice = is_other_zone.then_some(own);
+    let scene = scene.placed(own_lattice.as_ref().unwrap_or(lattice), n_bands)?;
+    Ok(Part { own_lattice, scene })
+}
+
+/// Fills what a look misses with what a scene of the same pass has: seen before unreadable, unreadable before no data, no
+/// data before not acquired. Where two scenes saw a pixel, the first keeps it: it is the same light.
+fn merge(from: &Cube, cube: &mut Cube, look: usize) {
+    let rank = |class: u8| match class {
+        NOT_ACQUIRED => 0,
+        0 => 1,
+        READ_FAILED => 2,
+        _ => 3,
+    };
+    let n_bands = from.bands().len();
+    let n_looks = cube.days().len();
+    let n_pixels = cube.geobox().shape().n_pixels();
+    let (reflectance, classes) = cube.planes_mut();
+    let classes = &mut classes[look * n_pixels..(look + 1) * n_pixels];
+    let is_better: Vec<bool> = classes
+        .iter()
+        .zip(from.classes(0))
+        .map(|(&here, &there)| rank(there) > rank(here))
+        .collect();
+    for (index, &class) in from.classes(0).iter().enumerate() {
+        if is_better[index] {
+            classes[index] = class;
+        }
+    }
+    for band in 0..n_bands {
+        let start = (band * n_looks + look) * n_pixels;
+        let plane = &mut reflectance[start..start + n_pixels];
+        for ((here, &there), &is_better) in
+            plane.iter_mut().zip(from.plane(band, 0)).zip(&is_better)
+        {
+            if is_better {
+                *here = there;
+            }
         }
     }
 }
@@ -406,7 +598,7 @@ struct Failed {
 
 /// Hands out the blocks that a window needs, a bounded number of bytes at a time, in the order of the looks.
 struct Batches<'a> {
-    scenes: &'a [Scene],
+    scenes: &'a [Option<&'a Scene>],
     area: Footprint,
     quarantined: &'a [bool],
     /// The file whose blocks come next, and how many of them have been handed out.
@@ -416,7 +608,7 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    fn new(scenes: &'a [Scene], area: Footprint, quarantined: &'a [bool]) -> Self {
+    fn new(scenes: &'a [Option<&'a Scene>], area: Footprint, quarantined: &'a [bool]) -> Self {
         Self {
             scenes,
             area,
@@ -432,13 +624,12 @@ impl<'a> Batches<'a> {
         let (mut n_bytes, mut n_blocks) = (0, 0);
         let mut jobs: Vec<Job> = Vec::new();
         while self.look < self.scenes.len() {
-            let scene = &self.scenes[self.look];
-            let n_files = if self.quarantined[self.look] {
-                0
-            } else {
-                scene.bands.len() + 1
+            let Some(scene) = self.scenes[self.look].filter(|_| !self.quarantined[self.look])
+            else {
+                self.look += 1;
+                continue;
             };
-            if self.file == n_files {
+            if self.file == scene.bands.len() + 1 {
                 (self.look, self.file) = (self.look + 1, 0);
                 continue;
             }

@@ -1,13 +1,14 @@
 //! A scene's files, opened and placed on the lattice.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
-use object_store::path::Path;
 use pitwatch_grid::{Band, Crs, GeoBox, Point, Shape, UtcTime, Window};
 
 use crate::cog::{Block, Header};
 use crate::decode::{Calibration, Covered, Placing};
 use crate::error::{Defect, SkippedScene};
-use crate::source::{SceneFiles, Source, Store, location_from_href};
+use crate::source::{Place, SceneFiles, Source, Store, location_from_href};
 
 /// Digital numbers that no offset reaches; it keeps sums far from overflow.
 const MAX_OFFSET: u32 = 1 << 20;
@@ -37,8 +38,8 @@ pub(crate) struct Footprint {
 #[derive(Debug)]
 pub(crate) struct Asset {
     pub(crate) href: Box<str>,
-    pub(crate) location: Path,
-    pub(crate) header: Header,
+    pub(crate) place: Place,
+    pub(crate) header: Arc<Header>,
     pub(crate) placing: Placing,
     pub(crate) calibration: Calibration,
 }
@@ -190,13 +191,14 @@ impl Footprint {
 pub(crate) struct OpenedScene {
     pub(crate) id: String,
     pub(crate) time: UtcTime,
+    pub(crate) pass: String,
     /// By the place of the band among those wanted; the classes last.
-    pub(crate) files: Vec<(Slot, Source, Path, Header)>,
+    pub(crate) files: Vec<(Slot, Source, Place, Header)>,
 }
 
 impl OpenedScene {
     /// The file with the smallest pixels; the first of several.
-    fn finest(&self) -> Option<&(Slot, Source, Path, Header)> {
+    fn finest(&self) -> Option<&(Slot, Source, Place, Header)> {
         let bands = self
             .files
             .iter()
@@ -204,7 +206,7 @@ impl OpenedScene {
         bands.min_by(|a, b| a.3.resolution_m.total_cmp(&b.3.resolution_m))
     }
 
-    fn lattice(&self) -> std::result::Result<GeoBox, String> {
+    pub(crate) fn lattice(&self) -> std::result::Result<GeoBox, String> {
         let Some((_, source, _, header)) = self.finest() else {
             return Err("it has none of the bands wanted".into());
         };
@@ -233,7 +235,7 @@ impl OpenedScene {
         let mut footprint = None;
         let mut bands: Vec<Option<Asset>> = (0..n_bands).map(|_| None).collect();
         let mut classes = None;
-        for (slot, source, location, header) in self.files {
+        for (slot, source, place, header) in self.files {
             let placing =
                 placing(&header, lattice).map_err(|reason| format!("{}: {reason}", source.href))?;
             if Some(slot) == finest {
@@ -249,7 +251,7 @@ impl OpenedScene {
             }
             let asset = Asset {
                 href: source.href.into(),
-                location,
+                place,
                 placing,
                 calibration: Calibration {
                     offset: source.offset,
@@ -265,7 +267,7 @@ impl OpenedScene {
                     },
                     nodata: header.nodata,
                 },
-                header,
+                header: Arc::new(header),
             };
             match slot {
                 Slot::Band(band) => bands[band] = Some(asset),
@@ -317,7 +319,12 @@ pub(crate) async fn open_scene(
     scene: SceneFiles,
     bands: &[Band],
 ) -> std::result::Result<OpenedScene, SkippedScene> {
-    let SceneFiles { id, time, sources } = scene;
+    let SceneFiles {
+        id,
+        time,
+        pass,
+        sources,
+    } = scene;
     let mut wanted: Vec<(Slot, Source)> = Vec::new();
     for source in sources {
         let slot = match source.band {
@@ -347,7 +354,7 @@ pub(crate) async fn open_scene(
     }
     let opened = join_all(wanted.into_iter().map(|(slot, source)| async move {
         match open_source(store, &source).await {
-            Ok((location, header)) => Ok((slot, source, location, header)),
+            Ok((place, header)) => Ok((slot, source, place, header)),
             Err(defect) => Err(format!("{}: {defect}", source.href)),
         }
     }));
@@ -356,7 +363,12 @@ pub(crate) async fn open_scene(
         .into_iter()
         .collect::<std::result::Result<Vec<_>, _>>();
     match files {
-        Ok(files) => Ok(OpenedScene { id, time, files }),
+        Ok(files) => Ok(OpenedScene {
+            id,
+            time,
+            pass,
+            files,
+        }),
         Err(reason) => Err(skip(reason)),
     }
 }
@@ -364,8 +376,8 @@ pub(crate) async fn open_scene(
 async fn open_source(
     store: &Store,
     source: &Source,
-) -> std::result::Result<(Path, Header), Defect> {
-    let location = location_from_href(&source.href)?;
+) -> std::result::Result<(Place, Header), Defect> {
+    let place = Place::Stored(store.clone(), location_from_href(&source.href)?);
     if !(source.scale.is_finite() && source.scale > 0.0)
         || source.offset.unsigned_abs() > MAX_OFFSET
     {
@@ -374,8 +386,8 @@ async fn open_source(
             source.scale, source.offset
         )));
     }
-    let header = Header::read(store, &location).await?;
-    Ok((location, header))
+    let header = Header::read(&place).await?;
+    Ok((place, header))
 }
 
 /// The lattice that most scenes lie on; the earliest scene's of several. Scenes without one are taken out.
@@ -421,7 +433,7 @@ fn placing(header: &Header, lattice: &GeoBox) -> std::result::Result<Placing, De
     let refuse = |reason: String| Err(Defect::Georeference(reason));
     if header.epsg != lattice.crs().epsg() {
         return refuse(format!(
-            "it is in EPSG:{}, and {} is read; scenes of another zone are not warped yet",
+            "it is in EPSG:{}, and {} is read",
             header.epsg,
             lattice.crs()
         ));

@@ -171,7 +171,8 @@ impl CellWork<'_> {
     fn detect(&self, cell: Window) -> Result<CellResult> {
         let n_looks = self.reader.looks().len();
         let mut result = CellResult::new(cell.shape().n_pixels(), n_looks);
-        let max_pixels = self.block_bytes / bytes_per_pixel(n_looks, self.reader.bands().len());
+        let n_held = n_looks + self.reader.looks_beside();
+        let max_pixels = self.block_bytes / bytes_per_pixel(n_held, self.reader.bands().len());
         for block in blocks(cell, max_pixels) {
             let geobox = self.geobox.window(block);
             let (cube, failures) = self.reader.read(&geobox, self.quarantined)?;

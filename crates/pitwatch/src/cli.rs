@@ -43,7 +43,7 @@ Exit codes:
   5    no source of scenes can be reached, or none has a usable scene
   6    an output is not valid
   10   there are new alerts (only with --exit-code)
-  75   another run holds the output folder
+  75   another run holds the output folder or the mirror
   130  interrupted
 
 Results go to standard output, messages and progress to standard error. NO_COLOR is respected.";
@@ -60,6 +60,29 @@ Examples:
 A run that was killed goes on with the cells that are missing. The same mirror and pipeline file give the same bytes in
 every file but the manifest, whatever --memory-limit, --jobs and --cell-size.")]
     Run(RunArgs),
+
+    /// Fetch the imagery of a pipeline's areas into their mirror, without looking at it
+    #[command(after_help = "\
+Examples:
+  pitwatch fetch pipelines/cote-divoire-north.toml --mirror mirror
+  pitwatch fetch pipelines/marange.toml --mirror mirror --disk-limit 50GiB --connections 64
+
+Only the cells of the area are kept. A fetch that was stopped goes on where it was, and the mirror then has the same bytes
+as one made in one go. What is there and whole is not fetched again; what is damaged is.
+Keys are taken from the environment or from a file that the pipeline names: see docs/data.md.")]
+    Fetch(FetchArgs),
+
+    /// Check or tidy what was fetched
+    #[command(subcommand)]
+    Mirror(MirrorCommand),
+
+    /// Print which passes of the satellites were expected, found, read and used, as a calendar
+    #[command(after_help = "\
+Examples:
+  pitwatch looks out/seguela
+  pitwatch looks out/seguela/runs/20240131a1b2c3d4e5f6/looks.csv
+  pitwatch looks out/seguela --json")]
+    Looks(LooksArgs),
 
     /// Show what a run would read and write; nothing is written
     #[command(
@@ -91,9 +114,18 @@ pub(crate) struct InputArgs {
     #[arg(value_name = "PIPELINE")]
     pub(crate) pipeline: PathBuf,
 
-    /// STAC catalog, collection or folder to read instead of the pipeline file's
-    #[arg(long, value_name = "PATH")]
+    /// STAC catalog, collection or folder to read instead of the pipeline file's; an address is searched and mirrored
+    /// (one that ends in .json as a static catalog, any other as the root of a STAC API)
+    #[arg(long, value_name = "PATH|URL")]
     pub(crate) catalog: Option<PathBuf>,
+
+    /// Where what is fetched is kept, instead of the pipeline file's
+    #[arg(long, value_name = "PATH")]
+    pub(crate) mirror: Option<PathBuf>,
+
+    /// File of [[source]] entries that go before the pipeline file's own, such as a proxy's address
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sources: Option<PathBuf>,
 
     /// First day of the monitoring period instead of the pipeline file's; the looks before it are the history
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
@@ -116,6 +148,68 @@ pub(crate) struct WorkArgs {
     pub(crate) cell_size: u32,
 }
 
+/// How imagery is fetched; none of it moves a result.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NetworkArgs {
+    /// Requests at a time
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) connections: u16,
+
+    /// Most disk that the mirror of one area may take, such as 50GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) disk_limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    /// Most memory to take, such as 600MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub(crate) memory_limit: usize,
+
+    /// Write the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MirrorCommand {
+    /// Read every file of a mirror and compare it with its checksum
+    #[command(after_help = "Example:\n  pitwatch mirror verify mirror")]
+    Verify(MirrorArgs),
+
+    /// Remove what no item names: files of stopped runs, products that newer ones replaced
+    #[command(after_help = "Example:\n  pitwatch mirror prune mirror")]
+    Prune(MirrorArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MirrorArgs {
+    /// The mirror: the folder that holds a folder an area
+    #[arg(value_name = "MIRROR")]
+    pub(crate) mirror: PathBuf,
+
+    /// Write the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LooksArgs {
+    /// Output folder of runs, one run's folder, or a looks.csv
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+
+    /// Write the looks as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -132,7 +226,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHEN", value_parser = ["last"])]
     pub(crate) since: Option<String>,
 
-    /// Use no network; scenes that are not local are left out with that reason (all that is read so far is local)
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    /// Use no network: look at what the mirror has
     #[arg(long)]
     pub(crate) offline: bool,
 

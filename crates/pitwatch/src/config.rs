@@ -35,6 +35,10 @@ struct AreaEntry {
 #[serde(deny_unknown_fields)]
 struct ScenesTable {
     catalog: Option<PathBuf>,
+    #[serde(default)]
+    sources: Vec<String>,
+    #[serde(default)]
+    source: Vec<SourceEntry>,
     bands: Vec<String>,
     max_cloud_cover_percent: f64,
     history_from: Option<String>,
@@ -45,7 +49,49 @@ struct ScenesTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ImageryTable {
+    mirror: Option<PathBuf>,
     offset_check: pitwatch_imagery::OffsetCheckParams,
+}
+
+/// A source of scenes that the pipeline file or a file of sources describes, or what of a known one is different.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceEntry {
+    pub(crate) name: String,
+    pub(crate) kind: Option<SourceKind>,
+    /// Root of the API, or of the catalog; a path is relative to the file that names it.
+    pub(crate) url: Option<String>,
+    pub(crate) collections: Option<Vec<String>>,
+    /// Hosts that may be asked beside the one of `url`: `example.org`, `*.example.org`, `example.org:8080`.
+    pub(crate) hosts: Option<Vec<String>>,
+    pub(crate) allow_private: Option<bool>,
+    pub(crate) allow_http: Option<bool>,
+    /// Where Planetary Computer's tokens come from.
+    pub(crate) token_url: Option<String>,
+    pub(crate) s3_endpoint: Option<String>,
+    pub(crate) s3_region: Option<String>,
+    /// A file with `access_key_id` and `secret_access_key`; the environment goes before it.
+    pub(crate) s3_keys_file: Option<PathBuf>,
+}
+
+/// How a source is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SourceKind {
+    /// A STAC API with `/search`.
+    StacApi,
+    /// A static catalog at an address or a path.
+    Static,
+    /// A folder of `.SAFE` products.
+    Safe,
+}
+
+/// A file of sources, for those who reach the catalogs another way than the pipeline file says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourcesFile {
+    #[serde(default)]
+    source: Vec<SourceEntry>,
 }
 
 /// What the command line says instead of the pipeline file.
@@ -53,6 +99,8 @@ struct ImageryTable {
 pub(crate) struct Overrides {
     pub(crate) catalog: Option<PathBuf>,
     pub(crate) monitor_from: Option<Day>,
+    pub(crate) mirror: Option<PathBuf>,
+    pub(crate) sources: Option<PathBuf>,
 }
 
 /// A pipeline that can run: the file, with the flags' values in place.
@@ -67,6 +115,10 @@ pub(crate) struct Pipeline {
     pub(crate) max_cloud_cover_percent: f64,
     pub(crate) period: Option<Period>,
     pub(crate) monitor_from: Day,
+    /// Sources by name, in the order in which they are asked.
+    pub(crate) sources: Vec<SourceEntry>,
+    /// Where what is fetched is kept.
+    pub(crate) mirror: Option<PathBuf>,
     pub(crate) offset_check: pitwatch_imagery::OffsetCheckParams,
     pub(crate) change: pitwatch_change::Params,
     pub(crate) sites: pitwatch_sites::Params,
@@ -79,7 +131,10 @@ pub(crate) struct AreaSource {
     pub(crate) id: Option<String>,
     /// The area's GeoJSON; `None` takes the extent of the catalog's scenes.
     pub(crate) file: Option<PathBuf>,
+    /// The catalog on disk that is read; for a live area, its folder of the mirror.
     pub(crate) catalog: PathBuf,
+    /// True if the catalog is a mirror that is filled from the pipeline's sources.
+    pub(crate) is_live: bool,
 }
 
 /// Reads a pipeline file and puts the flags' values in place.
@@ -104,6 +159,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
     let overrides = Overrides {
         catalog: is_catalog_from_flag.then(|| PathBuf::from(FROM_FLAG)),
         monitor_from: (file.scenes.monitor_from == FROM_FLAG).then_some(Day(0)),
+        ..Overrides::default()
     };
     read_file(path, &overrides)
         .map(|_| ())
@@ -226,7 +282,13 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         ));
     }
 
-    let areas = areas(&file, overrides, folder, &at)?;
+    let sources = sources(&file, overrides, folder, &at)?;
+    let mirror = match (&overrides.mirror, &file.imagery.mirror) {
+        (Some(mirror), _) => Some(mirror.clone()),
+        (None, Some(mirror)) => Some(relative_to(folder, mirror)),
+        (None, None) => None,
+    };
+    let areas = areas(&file, overrides, folder, mirror.as_deref(), &sources, &at)?;
     let scenes = file.scenes;
     Ok(Pipeline {
         path: path.to_owned(),
@@ -235,6 +297,8 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         max_cloud_cover_percent: scenes.max_cloud_cover_percent,
         period,
         monitor_from,
+        sources,
+        mirror,
         offset_check: file.imagery.offset_check,
         change: file.change,
         sites: file.sites,
@@ -242,34 +306,152 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
     })
 }
 
+/// True for `https://…`, `s3://…` and the like.
+pub(crate) fn is_address(path: &Path) -> bool {
+    path.to_string_lossy().contains("://")
+}
+
+/// A path as seen from a folder; an address as it stands.
+fn relative_to(folder: &Path, path: &Path) -> PathBuf {
+    if is_address(path) {
+        path.to_owned()
+    } else {
+        folder.join(path)
+    }
+}
+
+/// The sources to ask, in their order; what a file of sources says of one goes before the pipeline file's own entry.
+fn sources(
+    file: &File,
+    overrides: &Overrides,
+    folder: &Path,
+    at: &dyn Fn(&str) -> String,
+) -> Result<Vec<SourceEntry>> {
+    if let Some(address) = overrides.catalog.as_deref().filter(|path| is_address(path)) {
+        let url = address.to_string_lossy().into_owned();
+        let is_file = url.split(['?', '#']).next().is_some_and(|path| {
+            Path::new(path)
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        });
+        return Ok(vec![SourceEntry {
+            name: "catalog".into(),
+            kind: Some(if is_file {
+                SourceKind::Static
+            } else {
+                SourceKind::StacApi
+            }),
+            // Who types an address knows where it leads.
+            allow_private: Some(true),
+            allow_http: Some(url.starts_with("http://")),
+            url: Some(url),
+            ..SourceEntry::default()
+        }]);
+    }
+    let mut told = Vec::new();
+    if let Some(path) = &overrides.sources {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the file of sources {}", path.display()))?;
+        let parsed: SourcesFile = toml::from_str(&text)
+            .map_err(|error| anyhow!("{}: {}", path.display(), error.to_string().trim_end()))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        told.extend(
+            parsed
+                .source
+                .into_iter()
+                .map(|entry| entry.seen_from(folder)),
+        );
+    }
+    let own = file.scenes.source.iter().cloned();
+    told.extend(own.map(|entry| entry.seen_from(folder)));
+    let mut sources: Vec<SourceEntry> = Vec::new();
+    for name in &file.scenes.sources {
+        if sources.iter().any(|source| source.name == *name) {
+            return Err(anyhow!(
+                "{}: the source {name:?} stands twice",
+                at("sources")
+            ));
+        }
+        let entry = told.iter().find(|entry| entry.name == *name).cloned();
+        let is_known = pitwatch_scenes::SourceConfig::known(name).is_some();
+        if entry.as_ref().is_none_or(|entry| entry.kind.is_none()) && !is_known {
+            return Err(anyhow!(
+                "{}: {name:?} is no known source; write one of {}, or describe it in a [[scenes.source]] with its kind and url",
+                at("sources"),
+                pitwatch_scenes::KNOWN_SOURCES.join(", ")
+            ));
+        }
+        sources.push(entry.unwrap_or_else(|| SourceEntry {
+            name: name.clone(),
+            ..SourceEntry::default()
+        }));
+    }
+    Ok(sources)
+}
+
+impl SourceEntry {
+    /// With its paths as seen from the folder of the file that names them.
+    fn seen_from(mut self, folder: &Path) -> Self {
+        self.url = self.url.map(|url| {
+            relative_to(folder, Path::new(&url))
+                .to_string_lossy()
+                .into_owned()
+        });
+        self.s3_keys_file = self.s3_keys_file.map(|path| folder.join(path));
+        self
+    }
+}
+
 /// Areas with the place of their scenes: a flag goes before the area's own entry, that before `[scenes]`.
 fn areas(
     file: &File,
     overrides: &Overrides,
     folder: &Path,
+    mirror: Option<&Path>,
+    sources: &[SourceEntry],
     at: &dyn Fn(&str) -> String,
 ) -> Result<Vec<AreaSource>> {
-    let catalog_of = |own: Option<&PathBuf>| -> Result<PathBuf> {
-        if let Some(catalog) = &overrides.catalog {
-            return Ok(catalog.clone());
+    let catalog_of = |id: Option<&str>, own: Option<&PathBuf>| -> Result<(PathBuf, bool)> {
+        let in_mirror = || -> Result<(PathBuf, bool)> {
+            let id = id.ok_or_else(|| {
+                anyhow!(
+                    "{}: scenes are searched for areas only; name one in [[areas]] with its file",
+                    path_of(at)
+                )
+            })?;
+            let mirror = mirror.ok_or_else(|| {
+                anyhow!(
+                    "{}: what is fetched needs a place; write mirror = \"PATH\" under [imagery], or give --mirror PATH",
+                    path_of(at)
+                )
+            })?;
+            Ok((mirror.join(id), true))
+        };
+        match &overrides.catalog {
+            Some(catalog) if is_address(catalog) => return in_mirror(),
+            Some(catalog) => return Ok((catalog.clone(), false)),
+            None => {}
         }
         match own.or(file.scenes.catalog.as_ref()) {
             Some(catalog) if catalog.as_os_str() == FROM_FLAG => Err(anyhow!(
                 "{}: catalog must come from the flag --catalog PATH",
                 at("catalog")
             )),
-            Some(catalog) => Ok(folder.join(catalog)),
+            Some(catalog) => Ok((folder.join(catalog), false)),
+            None if !sources.is_empty() => in_mirror(),
             None => Err(anyhow!(
-                "{}: no catalog is named; write catalog = \"PATH\" under [scenes] or in the area's entry",
-                at("scenes")
+                "{}: no scenes are named; write sources = [\"earth-search\"] or catalog = \"PATH\" under [scenes], or a catalog in the area's entry",
+                path_of(at)
             )),
         }
     };
     if file.areas.is_empty() {
+        let (catalog, is_live) = catalog_of(None, None)?;
         return Ok(vec![AreaSource {
             id: None,
             file: None,
-            catalog: catalog_of(None)?,
+            catalog,
+            is_live,
         }]);
     }
     let mut areas: Vec<AreaSource> = Vec::new();
@@ -294,12 +476,18 @@ fn areas(
                 entry.id
             ));
         }
-        let catalog = catalog_of(entry.catalog.as_ref())?;
+        let (catalog, is_live) = catalog_of(Some(&entry.id), entry.catalog.as_ref())?;
         areas.push(AreaSource {
             id: Some(entry.id.clone()),
             file: Some(folder.join(&entry.file)),
             catalog,
+            is_live,
         });
     }
     Ok(areas)
+}
+
+/// The pipeline file, and the line of its scenes.
+fn path_of(at: &dyn Fn(&str) -> String) -> String {
+    at("[scenes]")
 }

@@ -1,13 +1,16 @@
 //! The program: reads the command line and the pipeline file, runs the line, owns the clock and the files on disk.
 
 mod area;
+mod calendar;
 mod cell;
 mod cli;
 mod config;
 mod exit;
+mod live;
 mod plan;
 mod progress;
 mod publish;
+mod record;
 mod run;
 mod validate;
 mod watch;
@@ -20,9 +23,13 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 
-use crate::cli::{Cli, Command, InputArgs, PlanArgs, RunArgs, ValidateArgs};
+use crate::cli::{
+    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, PlanArgs, RunArgs,
+    ValidateArgs,
+};
 use crate::config::{Overrides, Pipeline};
-use crate::exit::{DONE, NEW_ALERTS, PARTIAL};
+use crate::exit::{DONE, NEW_ALERTS, PARTIAL, Problem};
+use crate::live::NetworkOptions;
 use crate::progress::Progress;
 use crate::run::{Options, Outcome};
 
@@ -35,6 +42,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run_pipeline(args, started, progress),
         Command::Plan(PlanArgs { input, json, .. }) => show_plan(input, *json),
         Command::Validate(args) => validate_paths(args),
+        Command::Fetch(args) => fetch_areas(args, started, progress),
+        Command::Mirror(command) => tend_mirror(command),
+        Command::Looks(args) => show_looks(args),
         Command::Completions { shell } => {
             clap_complete::generate(
                 *shell,
@@ -58,6 +68,8 @@ fn pipeline_of(input: &InputArgs) -> Result<Pipeline> {
     let overrides = Overrides {
         catalog: input.catalog.clone(),
         monitor_from: input.monitor_from,
+        mirror: input.mirror.clone(),
+        sources: input.sources.clone(),
     };
     config::read(&input.pipeline, &overrides)
 }
@@ -79,6 +91,8 @@ fn run_pipeline(args: &RunArgs, started: pitwatch_grid::UtcTime, progress: Progr
         jobs,
         only_if_new: args.since.is_some(),
         started,
+        network: (!args.offline)
+            .then(|| network_options(&args.network, args.work.memory_limit, started)),
     };
     let outcome = run::run(&pipeline, &options, &progress)?;
     if args.json {
@@ -93,6 +107,164 @@ fn run_pipeline(args: &RunArgs, started: pitwatch_grid::UtcTime, progress: Progr
     } else {
         DONE
     })
+}
+
+fn network_options(
+    args: &NetworkArgs,
+    memory_bytes: usize,
+    started: pitwatch_grid::UtcTime,
+) -> NetworkOptions {
+    NetworkOptions {
+        connections: usize::from(args.connections),
+        memory_bytes,
+        disk_limit: args.disk_limit.map(|limit| limit as u64),
+        today: pitwatch_grid::Day::of(started),
+    }
+}
+
+fn fetch_areas(
+    args: &FetchArgs,
+    started: pitwatch_grid::UtcTime,
+    progress: Progress,
+) -> Result<u8> {
+    let pipeline = pipeline_of(&args.input)?;
+    let options = network_options(&args.network, args.memory_limit, started);
+    let live: Vec<_> = pipeline.areas.iter().filter(|area| area.is_live).collect();
+    if live.is_empty() {
+        return Err(anyhow::anyhow!(
+            "{}: no area is fetched; write sources = [\"earth-search\"] under [scenes] and name no catalog",
+            pipeline.path.display()
+        ))
+        .context(Problem::Configuration);
+    }
+    let mut results = Vec::new();
+    let mut is_partial = false;
+    for source in &live {
+        match live::refresh(source, &pipeline, &options, &progress) {
+            Ok(refreshed) => {
+                for warning in &refreshed.warnings {
+                    progress.warn(warning);
+                }
+                for skipped in refreshed
+                    .failed_sources
+                    .iter()
+                    .chain(&refreshed.failed_scenes)
+                {
+                    progress.warn(&format!("{}: {}", skipped.what, skipped.reason));
+                }
+                is_partial |=
+                    !refreshed.failed_sources.is_empty() || !refreshed.failed_scenes.is_empty();
+                if !args.json {
+                    say(&refreshed.to_text())?;
+                }
+                results.push(json!({
+                    "area_id": refreshed.area_id,
+                    "n_scenes": refreshed.n_scenes,
+                    "n_fetched": refreshed.n_fetched,
+                    "n_kept": refreshed.n_kept,
+                    "n_damaged": refreshed.n_damaged,
+                    "n_failed": refreshed.failed_scenes.len(),
+                    "n_requests": refreshed.traffic.requests,
+                    "n_bytes": refreshed.traffic.bytes,
+                    "n_bytes_lacking": refreshed.n_bytes_lacking,
+                    "failed": refreshed.failed_sources.iter().chain(&refreshed.failed_scenes)
+                        .map(|skipped| json!({"what": skipped.what, "reason": skipped.reason})).collect::<Vec<_>>(),
+                }));
+            }
+            Err(error) if live.len() == 1 => return Err(error),
+            Err(error) => {
+                progress.warn(&format!("{error:#}"));
+                is_partial = true;
+            }
+        }
+    }
+    if results.is_empty() {
+        return Err(anyhow::anyhow!("no area could be fetched")).context(Problem::NoSource);
+    }
+    if args.json {
+        say(&serde_json::to_string_pretty(&results)?)?;
+    }
+    Ok(if is_partial { PARTIAL } else { DONE })
+}
+
+fn tend_mirror(command: &MirrorCommand) -> Result<u8> {
+    let (args, is_check) = match command {
+        MirrorCommand::Verify(args) => (args, true),
+        MirrorCommand::Prune(args) => (args, false),
+    };
+    let mut results = Vec::new();
+    let mut is_damaged = false;
+    for folder in live::areas_of(&args.mirror)? {
+        let name = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if is_check {
+            let checked = pitwatch_imagery::check_mirror(&folder)?;
+            is_damaged |= !checked.damaged.is_empty();
+            let damaged: Vec<_> = checked
+                .damaged
+                .iter()
+                .map(|damage| json!({"file": damage.file.display().to_string(), "reason": damage.reason}))
+                .collect();
+            if !args.json {
+                for damage in &checked.damaged {
+                    say(&format!(
+                        "DAMAGED {}: {}",
+                        damage.file.display(),
+                        damage.reason
+                    ))?;
+                }
+                say(&format!(
+                    "{name}: {} scenes, {} files, {:.1} MB, {} damaged",
+                    checked.n_scenes,
+                    checked.n_files,
+                    checked.n_bytes as f64 / 1e6,
+                    checked.damaged.len()
+                ))?;
+            }
+            results.push(json!({
+                "area_id": name, "n_scenes": checked.n_scenes, "n_files": checked.n_files,
+                "n_bytes": checked.n_bytes, "damaged": damaged,
+            }));
+        } else {
+            let root = folder.parent().unwrap_or(std::path::Path::new("."));
+            let mirror =
+                pitwatch_imagery::Mirror::open(root, &name).map_err(live::locked_or_refused)?;
+            let removed = mirror.prune()?;
+            if !args.json {
+                for path in &removed {
+                    say(&format!("removed {}", path.display()))?;
+                }
+                say(&format!("{name}: {} removed", removed.len()))?;
+            }
+            let removed: Vec<_> = removed
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            results.push(json!({ "area_id": name, "removed": removed }));
+        }
+    }
+    if args.json {
+        say(&serde_json::to_string_pretty(&results)?)?;
+    }
+    if is_damaged {
+        return Err(anyhow::anyhow!(
+            "the mirror is damaged; pitwatch fetch brings what is damaged again"
+        ))
+        .context(Problem::InvalidOutput);
+    }
+    Ok(DONE)
+}
+
+fn show_looks(args: &LooksArgs) -> Result<u8> {
+    let rows = calendar::read(&args.path)?;
+    if args.json {
+        say(&serde_json::to_string_pretty(&rows)?)?;
+    } else {
+        say(&calendar::text(&rows))?;
+    }
+    Ok(DONE)
 }
 
 fn summary_json(outcome: &Outcome) -> serde_json::Value {
@@ -125,9 +297,10 @@ fn summary_text(outcome: &Outcome) -> String {
     let mut lines = vec![
         format!("run {}: {}", outcome.run_id, outcome.folder.display()),
         format!(
-            "  looked at   {} looks, {} of them used; {observable:.1} % of the area was seen often enough",
+            "  looked at   {} looks, {} of them used, {} more expected and not found; {observable:.1} % of the area was seen often enough",
             count("n_looks"),
-            count("n_looks_used")
+            count("n_looks_used"),
+            count("n_looks_not_found")
         ),
         format!(
             "  excavation  {} confirmed, {} provisional",

@@ -11,10 +11,10 @@ use pitwatch_change::{Kind, PixelState};
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_imagery::{OverviewResampling, PaletteEntry, PixelType, RasterSpec, RasterWriter};
 use pitwatch_report::{
-    InputEntry, Latest, LookRow, Manifest, OutputFile, Overviews, RasterLayer, Skipped,
+    InputEntry, Latest, LookRow, LookStatus, Manifest, OutputFile, Overviews, RasterLayer, Skipped,
     raster_layers,
 };
-use pitwatch_scenes::Look;
+use pitwatch_scenes::{Expected, Look, OffsetCheck};
 use pitwatch_sites::{Alert, Tier};
 
 use crate::cell::CellResult;
@@ -417,13 +417,20 @@ pub(crate) fn publish(
                 reason: reason.clone(),
             });
         }
-        for (scene, verdict) in result.watch.scenes.iter().zip(&result.watch.offsets) {
-            if verdict.check == pitwatch_scenes::OffsetCheck::Contradicts {
+        for (scene, &look) in result.watch.scenes.iter().zip(&result.watch.look_of) {
+            let verdict = &result.watch.offsets[look];
+            if verdict.check == OffsetCheck::Contradicts {
                 failed.push(Skipped {
                     what: format!("scene {}", scene.id),
                     reason: format!("quarantined: {}", verdict.ground),
                 });
             }
+        }
+        for scene in result.watch.failed_of_record() {
+            failed.push(Skipped {
+                what: format!("scene {}", scene.scene_id),
+                reason: scene.reason,
+            });
         }
         for excluded in &result.watch.excluded {
             let entry = Skipped {
@@ -517,9 +524,14 @@ fn look_rows(looks: &[Look], result: &AreaResult) -> Vec<LookRow> {
             area_id: look.area_id.clone(),
             datetime: look.time?,
             platform: look.platform.clone(),
+            relative_orbit: look.relative_orbit,
+            tile: look.tile.clone(),
             scene_id: filled(&look.scene_id),
+            source: filled(&look.source),
             processing_baseline: look.baseline.map(|baseline| baseline.to_string()),
             cloud_cover_percent: look.cloud_cover_percent,
+            expected: look.expected.map(|expected| expected.to_string()),
+            status: status(look),
             is_found: look.found,
             is_read: look.read,
             is_used: look.used,
@@ -534,6 +546,24 @@ fn look_rows(looks: &[Look], result: &AreaResult) -> Vec<LookRow> {
     rows.collect()
 }
 
+fn status(look: &Look) -> LookStatus {
+    if look.used {
+        LookStatus::Used
+    } else if look.read && look.offset_check == Some(OffsetCheck::Contradicts) {
+        LookStatus::Quarantined
+    } else if look.read {
+        LookStatus::NotClear
+    } else if look.failed {
+        LookStatus::Failed
+    } else if look.found {
+        LookStatus::LeftOut
+    } else if look.expected == Some(Expected::PlanUnknown) {
+        LookStatus::PlanUnknown
+    } else {
+        LookStatus::NotFound
+    }
+}
+
 fn summary(results: &[AreaResult], alerts: &[Alert], looks: &[Look]) -> BTreeMap<String, u64> {
     let count =
         |test: &dyn Fn(&Alert) -> bool| alerts.iter().filter(|alert| test(alert)).count() as u64;
@@ -544,7 +574,20 @@ fn summary(results: &[AreaResult], alerts: &[Alert], looks: &[Look]) -> BTreeMap
             "n_cells".to_owned(),
             results.iter().map(|result| result.cells.len() as u64).sum(),
         ),
-        ("n_looks".to_owned(), looks.len() as u64),
+        (
+            "n_looks".to_owned(),
+            looks
+                .iter()
+                .filter(|look| !look.scene_id.is_empty())
+                .count() as u64,
+        ),
+        (
+            "n_looks_not_found".to_owned(),
+            looks
+                .iter()
+                .filter(|look| look.scene_id.is_empty() && look.expected == Some(Expected::Yes))
+                .count() as u64,
+        ),
         (
             "n_looks_used".to_owned(),
             looks.iter().filter(|look| look.used).count() as u64,

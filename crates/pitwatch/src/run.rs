@@ -13,6 +13,7 @@ use pitwatch_sites::{Alert, Site};
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
+use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
 use crate::watch::{self, Watch, sha256};
@@ -30,6 +31,8 @@ pub(crate) struct Options {
     /// Do nothing if the newest published run already says it.
     pub(crate) only_if_new: bool,
     pub(crate) started: UtcTime,
+    /// How live areas are fetched; `None` looks at what the mirror has.
+    pub(crate) network: Option<NetworkOptions>,
 }
 
 /// What a run made.
@@ -67,7 +70,8 @@ pub(crate) struct AreaResult {
 pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -> Result<Outcome> {
     let _lock = publish::lock(&options.out)?;
     let mut failed = Vec::new();
-    let watches = open_areas(pipeline, progress, &mut failed)?;
+    refresh_areas(pipeline, options, progress, &mut failed)?;
+    let watches = open_areas(pipeline, options.network.is_some(), progress, &mut failed)?;
     let run_id = run_id(pipeline, &watches);
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
@@ -84,15 +88,61 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     )
 }
 
+/// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes.
+fn refresh_areas(
+    pipeline: &Pipeline,
+    options: &Options,
+    progress: &Progress,
+    failed: &mut Vec<Skipped>,
+) -> Result<()> {
+    let Some(network) = &options.network else {
+        return Ok(());
+    };
+    for source in pipeline.areas.iter().filter(|source| source.is_live) {
+        match live::refresh(source, pipeline, network, progress) {
+            Ok(refreshed) => {
+                refreshed
+                    .warnings
+                    .iter()
+                    .for_each(|warning| progress.warn(warning));
+                for skipped in &refreshed.failed_sources {
+                    progress.warn(&format!("{}: {}", skipped.what, skipped.reason));
+                }
+                progress.say(&refreshed.to_text());
+                failed.extend(refreshed.failed_sources);
+            }
+            Err(error) if pipeline.areas.len() == 1 || is_final(&error) => return Err(error),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                progress.warn(&reason);
+                failed.push(Skipped {
+                    what: area_name(source),
+                    reason,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// True for what the next area would meet too: a file that a person must mend, a mirror that another process holds.
+fn is_final(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref::<Problem>(),
+        Some(Problem::Configuration | Problem::Locked)
+    )
+}
+
 /// Opens every area that can be opened; the others are noted as failed.
 fn open_areas(
     pipeline: &Pipeline,
+    is_checked: bool,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     for source in &pipeline.areas {
-        match watch::open(source, pipeline, progress) {
+        match watch::open(source, pipeline, is_checked, progress) {
             Ok(watch) => {
                 watch
                     .warnings
@@ -164,7 +214,10 @@ pub(crate) fn memory_plan(
     n_cells: usize,
     options: &Options,
 ) -> Result<(usize, usize)> {
-    let per_pixel = bytes_per_pixel(watch.reader.looks().len(), watch.reader.bands().len());
+    let per_pixel = bytes_per_pixel(
+        watch.reader.looks().len() + watch.reader.looks_beside(),
+        watch.reader.bands().len(),
+    );
     let scratch = watch.reader.scratch_bytes();
     // A cell's result stands in memory beside its block.
     let result = options.cell_pixels * options.cell_pixels * 24;

@@ -1,14 +1,17 @@
 //! One area ready to be looked at: its scenes found, opened and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_grid::{Band, Day, GeoBox, Region, UtcTime};
+use pitwatch_grid::{Band, Day, GeoBox, Period, Region, UtcTime};
 use pitwatch_imagery::{OffsetVerdict, Reader, SceneFiles, Source};
-use pitwatch_scenes::{Excluded, Found, Look, OffsetCheck, Query, Scene};
+use pitwatch_scenes::{
+    Excluded, ExclusionReason, Expected, Found, KnownPass, Look, OffsetCheck, Query, Scene,
+    missing_passes,
+};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +19,7 @@ use crate::area;
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::progress::Progress;
+use crate::record::Record;
 
 /// An area with its scenes, before any pixel is worked on.
 pub(crate) struct Watch {
@@ -25,6 +29,8 @@ pub(crate) struct Watch {
     pub(crate) reader: Reader,
     /// The scenes of the reader's looks, in their order.
     pub(crate) scenes: Vec<Scene>,
+    /// The look that each of them is a part of.
+    pub(crate) look_of: Vec<usize>,
     /// What the catalog has that did not become a look.
     pub(crate) excluded: Vec<Excluded>,
     /// Scenes that could not be opened: id and reason.
@@ -36,6 +42,10 @@ pub(crate) struct Watch {
     /// SHA-256 of the area file, the items and the bytes of all files read.
     pub(crate) inputs_sha256: String,
     pub(crate) catalog: String,
+    /// What the search of the sources found, where the catalog is a mirror.
+    pub(crate) record: Option<Record>,
+    /// The days that are looked at, as far as the pipeline says.
+    period: Option<Period>,
 }
 
 /// What of an area can be told without reading pixels.
@@ -119,12 +129,25 @@ fn why_none(excluded: &[Excluded]) -> String {
 /// # Errors
 ///
 /// If no scene can be opened, or none lies in the history period.
-pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress) -> Result<Watch> {
+///
+/// - `is_checked`: the mirror's files were compared with their checksums already.
+pub(crate) fn open(
+    source: &AreaSource,
+    pipeline: &Pipeline,
+    is_checked: bool,
+    progress: &Progress,
+) -> Result<Watch> {
     let Survey {
         area_id,
         region,
         found,
     } = survey(source, pipeline)?;
+    let mut found = found;
+    let damaged = if is_checked {
+        Vec::new()
+    } else {
+        take_damaged(source, &mut found.scenes)?
+    };
     let n_found = found.scenes.len();
     let files = found.scenes.iter().map(scene_files).collect();
     let notice = notice_of(&found);
@@ -143,14 +166,18 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
         .map(|scene| ((scene.time, scene.id.clone()), scene))
         .collect();
     let mut take = |time: UtcTime, id: &str| by_id.remove(&(time, id.to_owned()));
-    let scenes: Vec<Scene> = reader
+    let parts = reader
         .looks()
         .iter()
-        .filter_map(|look| take(look.time, &look.id))
-        .collect();
+        .enumerate()
+        .flat_map(|(index, look)| look.scenes.iter().map(move |scene| (index, scene)));
+    let (look_of, scenes): (Vec<usize>, Vec<Scene>) = parts
+        .filter_map(|(index, scene)| Some((index, take(scene.time, &scene.id)?)))
+        .unzip();
     let unopened = skipped
         .into_iter()
         .filter_map(|skipped| Some((take(skipped.time, &skipped.id)?, skipped.reason)))
+        .chain(damaged)
         .collect();
 
     let monitor_from = pipeline.monitor_from;
@@ -192,6 +219,7 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
         geobox,
         reader,
         scenes,
+        look_of,
         excluded: found.excluded,
         unopened,
         offsets,
@@ -200,7 +228,42 @@ pub(crate) fn open(source: &AreaSource, pipeline: &Pipeline, progress: &Progress
         warnings,
         inputs_sha256,
         catalog: source.catalog.display().to_string(),
+        record: Record::beside(&source.catalog)?,
+        period: pipeline.period,
     })
+}
+
+/// Takes out the scenes of a mirror of which a file is not what its item says.
+fn take_damaged(source: &AreaSource, scenes: &mut Vec<Scene>) -> Result<Vec<(Scene, String)>> {
+    if !source.is_live {
+        return Ok(Vec::new());
+    }
+    let checked = pitwatch_imagery::check_mirror(&source.catalog).context(Problem::NoSource)?;
+    let reason_of = |scene: &Scene| {
+        let folder = Path::new(&scene.item_href).parent()?;
+        // Both are paths of the mirror, one of them resolved.
+        let folder = folder.file_name()?;
+        checked
+            .damaged
+            .iter()
+            .find(|damage| damage.scene.file_name() == Some(folder))
+            .map(|damage| {
+                format!(
+                    "{}: {}; pitwatch fetch brings it again",
+                    damage.file.display(),
+                    damage.reason
+                )
+            })
+    };
+    let mut damaged = Vec::new();
+    scenes.retain(|scene| match reason_of(scene) {
+        Some(reason) => {
+            damaged.push((scene.clone(), reason));
+            false
+        }
+        None => true,
+    });
+    Ok(damaged)
 }
 
 /// The notice of the imagery's licence: the catalog's, or Copernicus' with the years of its scenes.
@@ -246,6 +309,7 @@ fn scene_files(scene: &Scene) -> SceneFiles {
     SceneFiles {
         id: scene.id.clone(),
         time: scene.time,
+        pass: scene.identity.pass.clone(),
         sources: bands.chain([classification]).collect(),
     }
 }
@@ -334,7 +398,7 @@ impl Watch {
         n_pixels: u64,
     ) -> Vec<Look> {
         let mut looks = Vec::new();
-        for (index, scene) in self.scenes.iter().enumerate() {
+        for (scene, &index) in self.scenes.iter().zip(&self.look_of) {
             let mut look = Look::from_scene(&self.area_id, scene);
             let verdict = &self.offsets[index];
             look.offset_check = Some(verdict.check);
@@ -359,6 +423,7 @@ impl Watch {
         for (scene, reason) in &self.unopened {
             let mut look = Look::from_scene(&self.area_id, scene);
             look.reason.clone_from(reason);
+            look.failed = true;
             looks.push(look);
         }
         looks.extend(
@@ -366,13 +431,22 @@ impl Watch {
                 .iter()
                 .map(|excluded| Look::from_excluded(&self.area_id, excluded)),
         );
+        looks.extend(self.looks_of_record());
+        self.tell_missing(&mut looks);
         let folder = self.catalog_folder();
         let prefix = format!("{}/", folder.display());
         for look in &mut looks {
             look.href = relative(&folder, &look.href);
             look.reason = look.reason.replace(&prefix, "");
         }
-        looks.sort_by(|a, b| (a.time, &a.scene_id).cmp(&(b.time, &b.scene_id)));
+        looks.sort_by(|a, b| {
+            (a.time, &a.scene_id, &a.tile, &a.source).cmp(&(
+                b.time,
+                &b.scene_id,
+                &b.tile,
+                &b.source,
+            ))
+        });
         looks
     }
 
@@ -382,6 +456,77 @@ impl Watch {
         let looks = self.looks(None, &BTreeMap::new(), 0);
         let text = format!("{}\n{}\n{looks:?}", self.inputs_sha256, self.notice);
         sha256(text.as_bytes())
+    }
+
+    /// The looks of scenes that a search found and that the mirror has not.
+    fn looks_of_record(&self) -> Vec<Look> {
+        let Some(record) = &self.record else {
+            return Vec::new();
+        };
+        let here = self
+            .scenes
+            .iter()
+            .chain(self.unopened.iter().map(|(scene, _)| scene));
+        let is_here: BTreeSet<&str> = here
+            .map(|scene| scene.id.as_str())
+            .chain(self.excluded.iter().map(|excluded| excluded.id.as_str()))
+            .collect();
+        let elsewhere = record
+            .scenes
+            .iter()
+            .filter(|scene| !is_here.contains(scene.id.as_str()));
+        elsewhere.map(|scene| scene.look(&self.area_id)).collect()
+    }
+
+    /// Those of them that could not be had.
+    pub(crate) fn failed_of_record(&self) -> Vec<Look> {
+        let mut looks = self.looks_of_record();
+        looks.retain(|look| look.failed);
+        looks
+    }
+
+    /// Says of each look that it was to be expected, and adds those that were and are not there.
+    fn tell_missing(&self, looks: &mut Vec<Look>) {
+        let is_outside = ExclusionReason::OutsideArea.to_string();
+        let known: Vec<KnownPass> = looks
+            .iter()
+            .filter(|look| look.reason != is_outside)
+            .filter_map(|look| {
+                Some(KnownPass {
+                    platform: look.platform.clone()?,
+                    relative_orbit: look.relative_orbit?,
+                    tile: look.tile.clone()?,
+                    time: look.time?,
+                })
+            })
+            .collect();
+        let days = || known.iter().map(|pass| Day::of(pass.time));
+        let (Some(first), Some(last)) = (days().min(), days().max()) else {
+            return;
+        };
+        // Nothing is known of the days after the last acquisition that any source has.
+        let from = self
+            .period
+            .map_or(first, |period| period.start().max(first));
+        let until = self.period.map_or(last, |period| period.end().min(last));
+        let Ok(period) = Period::new(from, until) else {
+            return;
+        };
+        for look in looks.iter_mut() {
+            let has_plan = look.tile.is_some()
+                && look.relative_orbit.is_some()
+                && look
+                    .platform
+                    .as_deref()
+                    .is_some_and(|name| name.starts_with("sentinel-2"));
+            look.expected = has_plan.then_some(Expected::Yes);
+        }
+        let missing = missing_passes(&known, period);
+        looks.extend(
+            missing
+                .iter()
+                .map(|pass| Look::from_missing(&self.area_id, pass)),
+        );
     }
 
     fn catalog_folder(&self) -> PathBuf {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::Write;
 
 use pitwatch_grid::{Band, UtcTime, format_time};
@@ -5,13 +6,18 @@ use pitwatch_grid::{Band, UtcTime, format_time};
 use crate::{Error, Result};
 
 /// The columns of `looks.csv`, in their order.
-pub const LOOK_COLUMNS: [&str; 15] = [
+pub const LOOK_COLUMNS: [&str; 20] = [
     "area_id",
     "datetime",
     "platform",
+    "relative_orbit",
+    "tile",
     "scene_id",
+    "source",
     "processing_baseline",
     "cloud_cover_percent",
+    "expected",
+    "status",
     "found",
     "read",
     "used",
@@ -23,6 +29,52 @@ pub const LOOK_COLUMNS: [&str; 15] = [
     "href",
 ];
 
+/// What became of an expected acquisition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LookStatus {
+    /// No source has it, and the satellite may not have been planned to acquire.
+    PlanUnknown,
+    /// It was expected, and no source has it.
+    NotFound,
+    /// A source has it, and it could not be read.
+    Failed,
+    /// A source has it, and it was left out by rule: too cloudy, replaced by another product.
+    LeftOut,
+    /// It was read, and set aside because its pixels contradict its offset.
+    Quarantined,
+    /// It was read, and nothing of the area was clear.
+    NotClear,
+    /// Detection took its clear pixels into account.
+    Used,
+}
+
+impl LookStatus {
+    /// All, from what says least to what says most.
+    pub const ALL: [Self; 7] = [
+        Self::PlanUnknown,
+        Self::NotFound,
+        Self::Failed,
+        Self::LeftOut,
+        Self::Quarantined,
+        Self::NotClear,
+        Self::Used,
+    ];
+}
+
+impl fmt::Display for LookStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::PlanUnknown => "plan_unknown",
+            Self::NotFound => "not_found",
+            Self::Failed => "failed",
+            Self::LeftOut => "left_out",
+            Self::Quarantined => "quarantined",
+            Self::NotClear => "not_clear",
+            Self::Used => "used",
+        })
+    }
+}
+
 /// One expected acquisition over an area: found, read and used, or why not. What is not known is `None`, an empty field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LookRow {
@@ -32,12 +84,23 @@ pub struct LookRow {
     pub datetime: UtcTime,
     /// The satellite: `sentinel-2b`.
     pub platform: Option<String>,
+    /// The satellite's relative orbit, 1 to 143.
+    pub relative_orbit: Option<u16>,
+    /// The MGRS tile, `29PQK`.
+    pub tile: Option<String>,
     /// The scene's name in its catalog.
     pub scene_id: Option<String>,
+    /// The source that it was found in, by the name that the pipeline file gives it.
+    pub source: Option<String>,
     /// Version of the processing that made the scene: `05.09`.
     pub processing_baseline: Option<String>,
     /// Cloud cover of the whole scene as its catalog says, 0 to 100.
     pub cloud_cover_percent: Option<f64>,
+    /// Whether the satellite was expected to pass, by what it delivered in the 60 days around: `yes`, `plan unknown`;
+    /// `None` if its orbit is not known.
+    pub expected: Option<String>,
+    /// What became of it, in one word.
+    pub status: LookStatus,
     /// True if a catalog had it.
     pub is_found: bool,
     /// True if its pixels were read.
@@ -86,9 +149,15 @@ fn fields(row: &LookRow) -> [String; LOOK_COLUMNS.len()] {
         row.area_id.clone(),
         format_time(row.datetime),
         text(&row.platform),
+        row.relative_orbit
+            .map_or_else(String::new, |orbit| orbit.to_string()),
+        text(&row.tile),
         text(&row.scene_id),
+        text(&row.source),
         text(&row.processing_baseline),
         decimal(row.cloud_cover_percent),
+        text(&row.expected),
+        row.status.to_string(),
         row.is_found.to_string(),
         row.is_read.to_string(),
         row.is_used.to_string(),
@@ -143,9 +212,14 @@ mod tests {
             area_id: "seguela".into(),
             datetime: parse_time("2023-05-04T10:48:29.123Z").unwrap(),
             platform: Some("sentinel-2b".into()),
+            relative_orbit: Some(8),
+            tile: Some("29PQK".into()),
             scene_id: Some("S2B_29PQK_20230504_0_L2A".into()),
+            source: Some("earth-search".into()),
             processing_baseline: Some("05.09".into()),
             cloud_cover_percent: Some(12.345_678),
+            expected: Some("yes".into()),
+            status: LookStatus::Used,
             is_found: true,
             is_read: true,
             is_used: true,
@@ -158,7 +232,12 @@ mod tests {
         };
         let missing = LookRow {
             platform: None,
+            relative_orbit: None,
+            tile: None,
             scene_id: None,
+            source: None,
+            expected: None,
+            status: LookStatus::NotFound,
             processing_baseline: None,
             cloud_cover_percent: Some(f64::NAN),
             is_found: false,

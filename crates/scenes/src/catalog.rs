@@ -3,13 +3,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use geo::Intersects;
-use pitwatch_grid::{Band, Day, Period, Region};
+use pitwatch_grid::{Band, Day, Period, Region, UtcTime};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::item::Item;
+use crate::net::Remote;
 use crate::scene::{is_remote, names, remove_duplicates, resolve};
 use crate::{Error, Excluded, ExclusionReason, Result, Scene};
+
+/// Files of one catalog: an area's ten years have some thousand items. More is a catalog without end.
+const MAX_FILES: usize = 200_000;
+/// Files that are asked for together.
+const FILES_AT_A_TIME: usize = 256;
+/// Longest file of a catalog at an address.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// Assets of an item; real ones have 20 to 60.
+const MAX_ASSETS: usize = 1000;
 
 /// What to look for in a catalog.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,8 +77,19 @@ pub struct CatalogInfo {
 /// features is an "ItemCollection" of the STAC API specification 1.0.
 pub fn read_catalog(path: &Path, query: &Query<'_>) -> Result<Found> {
     let mut walk = Walk::default();
-    walk.read(path, query.bands)?;
+    walk.read(path, query.bands, None)?;
+    Ok(sift(walk, query).found)
+}
 
+/// What a walk found that a query asks for.
+pub(crate) struct Sifted {
+    pub(crate) found: Found,
+    /// When the newest item that is of the region and period was published.
+    pub(crate) newest_published: Option<UtcTime>,
+}
+
+/// Sorts out what the query does not ask for.
+pub(crate) fn sift(walk: Walk, query: &Query<'_>) -> Sifted {
     let mut excluded = walk.excluded;
     let mut candidates = Vec::new();
     for scene in walk.scenes {
@@ -85,6 +107,10 @@ pub fn read_catalog(path: &Path, query: &Query<'_>) -> Result<Found> {
             candidates.push(scene);
         }
     }
+    let newest_published = candidates
+        .iter()
+        .filter_map(|scene| scene.updated.max(scene.created))
+        .max();
     let (candidates, superseded) = remove_duplicates(candidates);
     excluded.extend(superseded);
     let mut scenes = Vec::new();
@@ -113,12 +139,15 @@ pub fn read_catalog(path: &Path, query: &Query<'_>) -> Result<Found> {
     });
     let mut warnings = walk.warnings.into_iter().collect::<Vec<_>>();
     warnings.extend(warnings_of(&scenes, query.bands));
-    Ok(Found {
-        catalog: walk.catalog.unwrap_or_default(),
-        scenes,
-        excluded,
-        warnings,
-    })
+    Sifted {
+        found: Found {
+            catalog: walk.catalog.unwrap_or_default(),
+            scenes,
+            excluded,
+            warnings,
+        },
+        newest_published,
+    }
 }
 
 /// What is worth a word in a set of scenes, once for the set.
@@ -170,15 +199,17 @@ fn warnings_of(scenes: &[Scene], bands: &[Band]) -> Vec<String> {
 
 /// What following links has found so far.
 #[derive(Default)]
-struct Walk {
+pub(crate) struct Walk {
     catalog: Option<CatalogInfo>,
     scenes: Vec<Scene>,
     excluded: Vec<Excluded>,
     warnings: BTreeSet<String>,
     visited: BTreeSet<PathBuf>,
+    reads_addresses: bool,
 }
 
 /// A file to read, and whether a catalog said it is an item.
+#[derive(Clone)]
 struct Next {
     path: PathBuf,
     is_item: bool,
@@ -191,58 +222,102 @@ struct Link {
 }
 
 impl Walk {
-    fn read(&mut self, path: &Path, bands: &[Band]) -> Result<()> {
-        let mut queue = VecDeque::from([Next {
-            path: catalog_file(path)?,
+    /// Follows a catalog's links, level by level; the files of a level that lie at addresses are asked for together.
+    ///
+    /// - `remote`: how addresses are read; without it they are told as not read.
+    pub(crate) fn read(
+        &mut self,
+        path: &Path,
+        bands: &[Band],
+        remote: Option<(&Runtime, &Remote)>,
+    ) -> Result<()> {
+        self.reads_addresses = remote.is_some();
+        let root = if is_address(path) {
+            path.to_owned()
+        } else {
+            catalog_file(path)?
+        };
+        let mut level = vec![Next {
+            path: root,
             is_item: false,
-        }]);
-        while let Some(next) = queue.pop_front() {
-            let text = match fs::canonicalize(&next.path).and_then(|path| {
-                if self.visited.insert(path.clone()) {
-                    fs::read(path).map(Some)
+        }];
+        while !level.is_empty() {
+            let mut following = VecDeque::new();
+            let mut fresh = Vec::new();
+            for next in level {
+                let name = if is_address(&next.path) {
+                    Ok(next.path.clone())
                 } else {
-                    Ok(None)
-                }
-            }) {
-                Ok(Some(text)) => text,
-                Ok(None) => continue,
-                Err(error) if next.is_item => {
-                    self.exclude_file(
-                        &next.path,
-                        ExclusionReason::MissingFile {
-                            message: error.to_string(),
-                        },
-                    );
+                    fs::canonicalize(&next.path)
+                };
+                if name
+                    .as_ref()
+                    .is_ok_and(|name| !self.visited.insert(name.clone()))
+                {
                     continue;
                 }
-                Err(source) => {
-                    return Err(Error::Read {
-                        path: next.path,
-                        source,
-                    });
+                fresh.push(next);
+            }
+            if self.visited.len() > MAX_FILES {
+                return Err(Error::TooLarge {
+                    path: path.to_owned(),
+                    n_files: MAX_FILES,
+                });
+            }
+            for chunk in fresh.chunks(FILES_AT_A_TIME) {
+                let texts = texts_of(chunk, remote);
+                for (next, text) in chunk.iter().zip(texts) {
+                    self.read_text(next.clone(), text, bands, &mut following)?;
                 }
-            };
-            let value: Value = match serde_json::from_slice(&text) {
-                Ok(value) => value,
-                Err(error) if next.is_item => {
-                    self.exclude_file(
-                        &next.path,
-                        ExclusionReason::Unreadable {
-                            message: error.to_string(),
-                        },
-                    );
-                    continue;
-                }
-                Err(source) => {
-                    return Err(Error::Parse {
-                        path: next.path,
-                        source,
-                    });
-                }
-            };
-            self.read_value(value, next, bands, &mut queue)?;
+            }
+            level = following.into();
         }
         Ok(())
+    }
+
+    fn read_text(
+        &mut self,
+        next: Next,
+        text: std::io::Result<Vec<u8>>,
+        bands: &[Band],
+        queue: &mut VecDeque<Next>,
+    ) -> Result<()> {
+        let text = match text {
+            Ok(text) => text,
+            Err(error) if next.is_item => {
+                let message = error.to_string();
+                self.exclude_file(&next.path, ExclusionReason::MissingFile { message });
+                return Ok(());
+            }
+            Err(source) => {
+                return Err(Error::Read {
+                    path: next.path,
+                    source,
+                });
+            }
+        };
+        match serde_json::from_slice(&text) {
+            Ok(value) => self.read_value(value, next, bands, queue),
+            Err(error) if next.is_item => {
+                let message = error.to_string();
+                self.exclude_file(&next.path, ExclusionReason::Unreadable { message });
+                Ok(())
+            }
+            Err(source) => Err(Error::Parse {
+                path: next.path,
+                source,
+            }),
+        }
+    }
+
+    /// Notes from which source all of it came, where the items do not say themselves.
+    pub(crate) fn name_source(&mut self, name: &str) {
+        for scene in &mut self.scenes {
+            name.clone_into(&mut scene.source);
+        }
+        for excluded in &mut self.excluded {
+            name.clone_into(&mut excluded.source);
+        }
     }
 
     fn read_value(
@@ -310,7 +385,7 @@ impl Walk {
             }
             n_followed += 1;
             let target = resolve(&href, path);
-            if !is_remote(&target) {
+            if !is_remote(&target) || self.reads_addresses {
                 queue.push_back(Next {
                     path: target.into(),
                     is_item,
@@ -331,8 +406,25 @@ impl Walk {
         }
     }
 
-    fn read_item(&mut self, value: Value, path: &Path, index: Option<usize>, bands: &[Band]) {
+    pub(crate) fn read_item(
+        &mut self,
+        value: Value,
+        path: &Path,
+        index: Option<usize>,
+        bands: &[Band],
+    ) {
         let stated_id = value.get("id").and_then(Value::as_str).map(str::to_owned);
+        let n_assets = value
+            .get("assets")
+            .and_then(Value::as_object)
+            .map_or(0, serde_json::Map::len);
+        if n_assets > MAX_ASSETS {
+            let id = stated_id.unwrap_or_else(|| name_of(path));
+            let message = format!("it has {n_assets} assets; {MAX_ASSETS} are read");
+            self.excluded
+                .push(unread(id, path, ExclusionReason::Unreadable { message }));
+            return;
+        }
         let item: Item = match serde_json::from_value(value) {
             Ok(item) => item,
             Err(error) => {
@@ -354,6 +446,8 @@ impl Walk {
                 platform: item.platform(),
                 baseline: item.baseline().ok().flatten(),
                 cloud_cover_percent: item.cloud_cover_percent(),
+                relative_orbit: item.relative_orbit(),
+                tile: item.tile(),
                 ..unread(item.id.clone(), path, reason)
             }),
         }
@@ -377,6 +471,30 @@ impl Walk {
     }
 }
 
+/// The bytes of files and addresses, in their order.
+fn texts_of(chunk: &[Next], remote: Option<(&Runtime, &Remote)>) -> Vec<std::io::Result<Vec<u8>>> {
+    let Some((runtime, remote)) = remote else {
+        return chunk.iter().map(|next| fs::read(&next.path)).collect();
+    };
+    let ask = |next: &Next| {
+        let path = next.path.clone();
+        async move {
+            if !is_address(&path) {
+                return fs::read(&path);
+            }
+            let bytes = remote.whole(&path.to_string_lossy(), MAX_FILE_BYTES).await;
+            bytes
+                .map(|bytes| bytes.to_vec())
+                .map_err(std::io::Error::other)
+        }
+    };
+    runtime.block_on(futures::future::join_all(chunk.iter().map(ask)))
+}
+
+fn is_address(path: &Path) -> bool {
+    path.to_str().is_some_and(is_remote)
+}
+
 /// The file to start with.
 fn catalog_file(path: &Path) -> Result<PathBuf> {
     if !path.is_dir() {
@@ -397,6 +515,9 @@ fn unread(id: String, path: &Path, reason: ExclusionReason) -> Excluded {
         platform: None,
         baseline: None,
         cloud_cover_percent: None,
+        relative_orbit: None,
+        tile: None,
+        source: String::new(),
         reason,
     }
 }

@@ -44,6 +44,36 @@ pub enum Error {
         /// The `type` found.
         found: String,
     },
+    /// A catalog that does not end.
+    #[error("the catalog {} links more than {n_files} files; name a smaller part of it", path.display())]
+    TooLarge {
+        /// The catalog.
+        path: PathBuf,
+        /// How many are read.
+        n_files: usize,
+    },
+    /// No source could be searched.
+    #[error("no source could be searched: {message}")]
+    NoSource {
+        /// What each said.
+        message: String,
+    },
+    /// The threads that search could not be started.
+    #[error("cannot start the threads that search")]
+    Start {
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder of products that cannot be listed.
+    #[error("cannot list the products in {}; give a folder that holds .SAFE folders", path.display())]
+    Products {
+        /// The folder.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A catalog whose links cannot be followed.
     #[error("the catalog {} has no list of links; fetch or write it again", path.display())]
     Links {

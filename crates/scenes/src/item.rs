@@ -23,6 +23,9 @@ const PREFIXES: [&str; 4] = ["s2", "sentinel2", "sentinel", "eopf"];
 /// Properties that hold a product's name, such as `S2A_MSIL2A_20221207T102411_N0509_R065_T32TMS_20221207T135807.SAFE`.
 const PRODUCT_NAMES: [&str; 3] = ["product_uri", "product_title", "product_id"];
 
+/// Relative orbits of Sentinel-2: its ground track repeats after 143 orbits, which take ten days (Sentinel-2 user handbook).
+const N_ORBITS: u64 = 143;
+
 /// A STAC item. Its geometry and assets stay JSON until they are asked for, so that one bad part does not hide the rest.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Item {
@@ -31,8 +34,8 @@ pub(crate) struct Item {
     collection: Option<String>,
     #[serde(default)]
     geometry: Option<Value>,
-    properties: Map<String, Value>,
-    assets: BTreeMap<String, Value>,
+    pub(crate) properties: Map<String, Value>,
+    pub(crate) assets: BTreeMap<String, Value>,
 }
 
 /// What the processing level of a product is.
@@ -46,7 +49,7 @@ pub(crate) enum Level {
 
 impl Item {
     /// Text of a property, whatever its prefix.
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         PREFIXES.iter().find_map(|prefix| {
             self.properties
                 .get(&format!("{prefix}:{name}"))?
@@ -55,7 +58,7 @@ impl Item {
         })
     }
 
-    fn plain_text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn plain_text(&self, name: &str) -> Option<&str> {
         self.properties
             .get(name)?
             .as_str()
@@ -265,6 +268,50 @@ impl Item {
             .find_map(|token| parse_compact_time(token.strip_prefix('S')?))
     }
 
+    /// The relative orbit, 1 to 143: stated, in the product's name (`R065`), or from the absolute orbit.
+    ///
+    /// The phases between absolute and relative orbits of Sentinel-2A and 2B are those of the products in the tests' data;
+    /// other satellites' are not known here.
+    pub(crate) fn relative_orbit(&self) -> Option<u16> {
+        let is_orbit = |orbit: &u64| (1..=N_ORBITS).contains(orbit);
+        let number = |value: &Value| match value {
+            Value::String(text) => text.parse().ok(),
+            other => other.as_u64(),
+        };
+        let stated = [
+            "sat:relative_orbit",
+            "s2:relative_orbit_number",
+            "sentinel2:relative_orbit",
+        ]
+        .iter()
+        .find_map(|name| number(self.properties.get(*name)?));
+        let in_name = || {
+            self.names()
+                .filter(|name| is_product_of_a_satellite(name))
+                .flat_map(|name| name.split(['_', '.']))
+                .filter(|token| token.len() == 4)
+                .find_map(|token| token.strip_prefix('R')?.parse::<u64>().ok())
+        };
+        let from_absolute = || {
+            let absolute = ["sat:absolute_orbit", "s2:absolute_orbit_number"]
+                .iter()
+                .find_map(|name| number(self.properties.get(*name)?))
+                .or_else(|| self.text("datatake_id")?.split('_').nth(2)?.parse().ok())
+                .or_else(|| self.pass()?.split_once("_A")?.1.parse().ok())?;
+            let phase = match self.platform()?.as_str() {
+                "sentinel-2a" => 2,
+                "sentinel-2b" => 108,
+                _ => return None,
+            };
+            Some((absolute + phase) % N_ORBITS + 1)
+        };
+        stated
+            .filter(is_orbit)
+            .or_else(|| in_name().filter(is_orbit))
+            .or_else(from_absolute)
+            .and_then(|orbit| u16::try_from(orbit).ok())
+    }
+
     /// The EPSG code of the item: `proj:code` ("EPSG:32633") or `proj:epsg`.
     pub(crate) fn epsg(&self) -> Option<u32> {
         epsg_of(
@@ -292,12 +339,18 @@ impl Item {
             if named.is_none() && raster_of_bands(value) != Some(wanted) {
                 continue;
             }
-            let asset: RasterAsset = serde_json::from_value(value.clone()).map_err(|error| {
-                ExclusionReason::BadAsset {
-                    key: key.clone(),
-                    message: error.to_string(),
-                }
-            })?;
+            let mut asset: RasterAsset =
+                serde_json::from_value(value.clone()).map_err(|error| {
+                    ExclusionReason::BadAsset {
+                        key: key.clone(),
+                        message: error.to_string(),
+                    }
+                })?;
+            if let Value::Object(stated) = value {
+                asset.stated = stated.clone();
+                asset.stated.remove("href");
+                asset.stated.remove("alternate");
+            }
             let resolution_m = named
                 .and_then(|(_, resolution_m)| resolution_m)
                 .or_else(|| asset.resolution_m());
@@ -390,6 +443,9 @@ pub(crate) struct RasterAsset {
     bands: Option<Vec<BandValues>>,
     #[serde(flatten)]
     own: BandValues,
+    /// The asset as the item states it, but for its address.
+    #[serde(skip)]
+    pub(crate) stated: Map<String, Value>,
 }
 
 /// How a raster's numbers are meant: in `raster:bands`, in `bands`, or for the asset as a whole.

@@ -25,14 +25,22 @@
 
 mod catalog;
 mod item;
+pub mod net;
 mod offset;
+mod passes;
+mod safe;
 mod scene;
+mod search;
+mod source;
 
 mod error;
 mod look;
 
 pub use catalog::{CatalogInfo, Found, Query, read_catalog};
 pub use error::{Error, Result};
-pub use look::Look;
+pub use look::{Expected, Look};
 pub use offset::{Baseline, Offset, OffsetCheck, OffsetGround};
-pub use scene::{Asset, Excluded, ExclusionReason, Identity, Scene};
+pub use passes::{KnownPass, Pass, missing_passes};
+pub use scene::{Asset, Excluded, ExclusionReason, Identity, SOURCE_PROPERTY, Scene};
+pub use search::{Search, SourceReport, search};
+pub use source::{KNOWN_SOURCES, SigningConfig, Source, SourceConfig, SourceKind};

@@ -1,6 +1,8 @@
+use std::fmt;
+
 use pitwatch_grid::UtcTime;
 
-use crate::{Baseline, Excluded, OffsetCheck, OffsetGround, Scene};
+use crate::{Baseline, Excluded, OffsetCheck, OffsetGround, Pass, Scene};
 
 /// One acquisition over one area, seen or not: a row of `looks.csv`.
 ///
@@ -13,16 +15,26 @@ pub struct Look {
     pub time: Option<UtcTime>,
     /// The satellite, such as `sentinel-2a`; `None` if the item does not say.
     pub platform: Option<String>,
-    /// The item's id.
+    /// Relative orbit, 1 to 143.
+    pub relative_orbit: Option<u16>,
+    /// MGRS tile.
+    pub tile: Option<String>,
+    /// The item's id; empty for a pass that no source has.
     pub scene_id: String,
+    /// The source it was found in; empty for a catalog on disk that does not say.
+    pub source: String,
     /// The item's file or address.
     pub href: String,
     /// Processing baseline.
     pub baseline: Option<Baseline>,
     /// Cloud cover of the whole scene by its catalog, 0 to 100.
     pub cloud_cover_percent: Option<f64>,
+    /// Whether the pass was to be expected; `None` if its orbit is not known.
+    pub expected: Option<Expected>,
     /// The catalog has it and its item could be read.
     pub found: bool,
+    /// Something is broken or missing that could have been seen; false if it is left out by rule.
+    pub failed: bool,
     /// Its pixels over the area were read.
     pub read: bool,
     /// Detection took them into account.
@@ -39,7 +51,58 @@ pub struct Look {
     pub clear_share: Option<f64>,
 }
 
+/// Whether a satellite was to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// The satellite delivered this orbit in the 60 days around.
+    Yes,
+    /// It did not, so that it may not have been planned to.
+    PlanUnknown,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Yes => "yes",
+            Self::PlanUnknown => "plan unknown",
+        })
+    }
+}
+
 impl Look {
+    /// The look of a pass that no source has.
+    #[must_use]
+    pub fn from_missing(area_id: &str, pass: &Pass) -> Self {
+        Self {
+            area_id: area_id.into(),
+            time: Some(pass.time),
+            platform: Some(pass.platform.clone()),
+            relative_orbit: Some(pass.relative_orbit),
+            tile: Some(pass.tile.clone()).filter(|tile| !tile.is_empty()),
+            scene_id: String::new(),
+            source: String::new(),
+            href: String::new(),
+            baseline: None,
+            cloud_cover_percent: None,
+            expected: Some(pass.expected),
+            found: false,
+            failed: false,
+            read: false,
+            used: false,
+            reason: match pass.expected {
+                Expected::Yes => "expected, not found".into(),
+                Expected::PlanUnknown => {
+                    "not found; the satellite delivered nothing of this orbit in the 60 days around"
+                        .into()
+                }
+            },
+            offset_digital_numbers: None,
+            offset_ground: None,
+            offset_check: None,
+            clear_share: None,
+        }
+    }
+
     /// The look of a scene that has not been read yet.
     #[must_use]
     pub fn from_scene(area_id: &str, scene: &Scene) -> Self {
@@ -48,11 +111,16 @@ impl Look {
             area_id: area_id.into(),
             time: Some(scene.time),
             platform: Some(scene.platform.clone()),
+            relative_orbit: scene.relative_orbit,
+            tile: Some(scene.identity.tile.clone()).filter(|tile| !tile.is_empty()),
             scene_id: scene.id.clone(),
+            source: scene.source.clone(),
             href: scene.item_href.clone(),
             baseline: scene.baseline,
             cloud_cover_percent: scene.cloud_cover_percent,
+            expected: None,
             found: true,
+            failed: false,
             read: false,
             used: false,
             reason: String::new(),
@@ -70,11 +138,16 @@ impl Look {
             area_id: area_id.into(),
             time: excluded.time,
             platform: excluded.platform.clone(),
+            relative_orbit: excluded.relative_orbit,
+            tile: excluded.tile.clone(),
             scene_id: excluded.id.clone(),
+            source: excluded.source.clone(),
             href: excluded.href.clone(),
             baseline: excluded.baseline,
             cloud_cover_percent: excluded.cloud_cover_percent,
+            expected: None,
             found: !excluded.reason.is_failure(),
+            failed: excluded.reason.is_failure(),
             read: false,
             used: false,
             reason: excluded.reason.to_string(),
@@ -100,6 +173,9 @@ mod tests {
             platform: None,
             baseline: None,
             cloud_cover_percent: Some(12.0),
+            relative_orbit: None,
+            tile: None,
+            source: String::new(),
             reason: ExclusionReason::OutsidePeriod,
         };
         let look = Look::from_excluded("kono", &excluded);

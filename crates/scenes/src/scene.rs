@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use chrono::TimeDelta;
 use geo::{Area, BooleanOps, MultiPolygon};
 use pitwatch_grid::{Band, GeoBox, UtcTime};
+use serde_json::{Map, Value};
 
 use crate::item::{Item, Level, Raster, RasterAsset};
 use crate::offset::{DEFAULT_SCALE, Stated, decide};
@@ -16,6 +17,9 @@ const REQUIRED_BANDS: [Band; 2] = [Band::Red, Band::Nir];
 
 /// The satellites known when this was written. Any other is read the same way, with a warning.
 const KNOWN_PLATFORMS: [&str; 4] = ["sentinel-2a", "sentinel-2b", "sentinel-2c", "sentinel-2d"];
+
+/// The property of a mirror's item that names the source it came from.
+pub const SOURCE_PROPERTY: &str = "pitwatch:source";
 
 /// How far apart the starts of one datastrip may be stated. Two parts of one pass in one tile are 7 s apart or more in
 /// the items seen (S2B, tile 01VCG, 2023-05-12).
@@ -57,6 +61,14 @@ pub struct Scene {
     pub created: Option<UtcTime>,
     /// When the item was last changed.
     pub updated: Option<UtcTime>,
+    /// Relative orbit, 1 to 143.
+    pub relative_orbit: Option<u16>,
+    /// The source it was found in, by its name; empty for a catalog on disk that does not say.
+    pub source: String,
+    /// The same acquisition in sources that are asked later, in their order.
+    pub alternatives: Vec<Scene>,
+    /// The item's properties as it states them.
+    pub properties: Map<String, Value>,
 }
 
 /// One raster of a scene.
@@ -72,6 +84,8 @@ pub struct Asset {
     pub geobox: Option<GeoBox>,
     /// The digital number that stands for no observation, before the offset.
     pub nodata: Option<f64>,
+    /// The asset as the item states it, but for its address.
+    pub stated: Map<String, Value>,
 }
 
 /// What two items share if they show the same acquisition: the pass of the satellite, the tile, and the part of it.
@@ -105,6 +119,12 @@ pub struct Excluded {
     pub baseline: Option<Baseline>,
     /// Cloud cover of the whole scene by its catalog, 0 to 100.
     pub cloud_cover_percent: Option<f64>,
+    /// Relative orbit, 1 to 143, if it can be told.
+    pub relative_orbit: Option<u16>,
+    /// MGRS tile, if the item says.
+    pub tile: Option<String>,
+    /// The source it was found in, as [`Scene::source`].
+    pub source: String,
     /// Why.
     pub reason: ExclusionReason,
 }
@@ -358,6 +378,13 @@ impl Scene {
             classification: to_asset(&classification, path, epsg, none, 1.0),
             created,
             updated,
+            relative_orbit: item.relative_orbit(),
+            source: item
+                .plain_text(SOURCE_PROPERTY)
+                .unwrap_or_default()
+                .to_owned(),
+            alternatives: Vec::new(),
+            properties: item.properties.clone(),
         })
     }
 
@@ -370,6 +397,9 @@ impl Scene {
             platform: Some(self.platform),
             baseline: self.baseline,
             cloud_cover_percent: self.cloud_cover_percent,
+            relative_orbit: self.relative_orbit,
+            tile: Some(self.identity.tile).filter(|tile| !tile.is_empty()),
+            source: self.source,
             reason,
         }
     }
@@ -388,6 +418,7 @@ fn to_asset(
         scale,
         geobox: raster.geobox(epsg),
         nodata: raster.nodata(),
+        stated: raster.stated.clone(),
     }
 }
 
@@ -396,6 +427,12 @@ pub(crate) fn resolve(href: &str, file: &Path) -> String {
     let local = href.strip_prefix("file://").unwrap_or(href);
     if is_remote(local) {
         return local.into();
+    }
+    // From an address a relative one leads to an address.
+    if let Some(base) = file.to_str().filter(|file| is_remote(file)) {
+        return url::Url::parse(base)
+            .and_then(|base| base.join(href))
+            .map_or_else(|_| href.to_owned(), Into::into);
     }
     let folder = file.parent().unwrap_or(Path::new(""));
     let joined = folder.join(local);
@@ -446,6 +483,33 @@ pub(crate) fn remove_duplicates(scenes: Vec<Scene>) -> (Vec<Scene>, Vec<Excluded
     (kept, excluded)
 }
 
+/// Moves scenes of later sources beside the same acquisition of an earlier one.
+///
+/// - `by_source`: the scenes of each source, without duplicates, in the order in which the sources are asked.
+pub(crate) fn merge_sources(by_source: Vec<Vec<Scene>>) -> Vec<Scene> {
+    let mut merged: Vec<Scene> = Vec::new();
+    let mut places: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+    for scenes in by_source {
+        let n_before = merged.len();
+        for scene in scenes {
+            let key = (scene.identity.pass.clone(), scene.identity.tile.clone());
+            let places = places.entry(key).or_default();
+            let same = places
+                .iter()
+                .copied()
+                .find(|&place| place < n_before && is_same_part(&merged[place], &scene));
+            match same {
+                Some(place) => merged[place].alternatives.push(scene),
+                None => {
+                    places.push(merged.len());
+                    merged.push(scene);
+                }
+            }
+        }
+    }
+    merged
+}
+
 fn preference(a: &Scene, b: &Scene) -> Ordering {
     let key = |scene: &Scene| (scene.baseline, scene.updated.or(scene.created));
     key(a)
@@ -467,7 +531,7 @@ fn is_same_part(a: &Scene, b: &Scene) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -6,6 +6,7 @@
 )]
 
 mod damage;
+mod passes;
 mod reading;
 mod scene;
 mod skipping;

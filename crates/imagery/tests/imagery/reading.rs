@@ -328,6 +328,7 @@ fn the_real_scene_is_read_as_gdal_reads_it() {
     let files = SceneFiles {
         id: "S2A_29RKH_20200219_0_L2A".into(),
         time: time(19),
+        pass: String::new(),
         sources: vec![
             source(&folder.join("SCL.tif"), None),
             source(&folder.join("B11.tif"), Some(Band::Swir16)),

@@ -160,6 +160,7 @@ pub(crate) fn scene(folder: &Path, day: u32, tif: &Tif) -> SceneFiles {
     SceneFiles {
         id: format!("S2A_{day:02}"),
         time: time(day),
+        pass: String::new(),
         sources: vec![
             source(&path("SCL"), None),
             source(&path("B11"), Some(Band::Swir16)),
