@@ -9,14 +9,16 @@
     reason = "a test that cannot prepare its input must stop, and the panic says where"
 )]
 
+mod live;
 mod mirror;
 mod output;
 mod program;
 mod server;
 
+pub use live::{Case, Catalog, Form, Live, Paging, S3_KEYS, TOKEN, Tile, World};
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,
 };
 pub use output::{Raster, Run, difference, latest, only_run, table};
-pub use program::{Finished, binary, path, pitwatch, root, start};
+pub use program::{Finished, binary, command, path, pitwatch, root, start};
 pub use server::{Counts, Fault, Reply, Request, Server};

@@ -75,7 +75,11 @@ pub struct Spec {
     pub shape: Shape,
     /// West and north edge in meters.
     pub origin: Point,
-    /// Looks, 18 days apart, from 2019-01-05 on.
+    /// Day of the first look.
+    pub first_day: Day,
+    /// Days from one look to the next.
+    pub revisit_days: i32,
+    /// Looks.
     pub n_looks: usize,
     /// What is dug.
     pub pits: Vec<Pit>,
@@ -99,6 +103,8 @@ impl Default for Spec {
                 x: 250_000.0,
                 y: 985_000.0,
             },
+            first_day: day("2019-01-05"),
+            revisit_days: REVISIT_DAYS,
             n_looks: 71,
             pits: vec![Pit {
                 row: 28,
@@ -129,7 +135,7 @@ impl Spec {
     /// The day of a look.
     #[must_use]
     pub fn day(&self, look: usize) -> Day {
-        Day(day("2019-01-05").0 + REVISIT_DAYS * i32::try_from(look).unwrap())
+        Day(self.first_day.0 + self.revisit_days * i32::try_from(look).unwrap())
     }
 
     /// Where the pixels are.
@@ -177,7 +183,7 @@ impl Spec {
     }
 
     /// Reflectance of all pixels of 10 m of a band at a look, rows from north to south.
-    fn reflectance(&self, look: usize, band: usize) -> Vec<f64> {
+    pub(crate) fn reflectance(&self, look: usize, band: usize) -> Vec<f64> {
         let Shape { height, width } = self.shape;
         let day = self.day(look);
         let open: Vec<&Pit> = self.pits.iter().filter(|pit| day >= pit.opened).collect();
@@ -205,7 +211,7 @@ impl Spec {
     }
 
     /// Which pixels of 20 m a cloud hides, rows from north to south.
-    fn clouds(&self, look: usize) -> Vec<bool> {
+    pub(crate) fn clouds(&self, look: usize) -> Vec<bool> {
         let Shape { height, width } = self.shape;
         let rows = 0..height / 2;
         rows.flat_map(|row| (0..width / 2).map(move |col| self.is_cloudy(look, row, col)))
@@ -461,7 +467,7 @@ pub fn break_blocks(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-fn write_json(path: &Path, value: &Value) {
+pub(crate) fn write_json(path: &Path, value: &Value) {
     fs::write(path, serde_json::to_string_pretty(value).unwrap()).unwrap();
 }
 

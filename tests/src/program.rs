@@ -107,7 +107,9 @@ impl From<Output> for Finished {
     }
 }
 
-fn command(arguments: &[&dyn AsRef<OsStr>]) -> Command {
+/// The program with its arguments, to be run in the folder of the workspace.
+#[must_use]
+pub fn command(arguments: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments.iter().map(AsRef::as_ref))

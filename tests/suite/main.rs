@@ -11,5 +11,6 @@ mod demo;
 mod files;
 mod finding;
 mod layering;
+mod live;
 mod same_bytes;
 mod unseen;
