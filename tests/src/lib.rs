@@ -19,6 +19,6 @@ pub use live::{Case, Catalog, Form, Live, Paging, S3_KEYS, TOKEN, Tile, World};
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,
 };
-pub use output::{Raster, Run, difference, latest, only_run, table};
+pub use output::{Raster, Run, difference, files_of, latest, only_run, sha256, table};
 pub use program::{Finished, binary, command, path, pitwatch, root, start};
 pub use server::{Counts, Fault, Reply, Request, Server};

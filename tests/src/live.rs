@@ -227,7 +227,7 @@ impl World {
             revisit_days: 5,
             n_looks,
             pits: Vec::new(),
-            has_clouds: true,
+            has_clouds: false,
             seed: 3,
         };
         Self::new(
@@ -545,7 +545,7 @@ impl World {
             let path = self.path(look, tile, form, name);
             let href = match form {
                 Form::EarthSearch => format!("BASE/files/earth-search/{path}"),
-                Form::PlanetaryComputer => format!("BASE/files/planetary-computer/{path}"),
+                Form::PlanetaryComputer => format!("BASE/blob/sentinel2l2a01/{path}"),
                 Form::Cdse => format!("s3://{path}"),
             };
             let size = TILE_M / resolution_m as usize;
@@ -1004,14 +1004,17 @@ fn serve(catalogs: BTreeMap<&'static str, Arc<Catalog>>, folders: Vec<PathBuf>) 
         };
         match parts[..] {
             ["files", form, ..] => {
-                let path = request
-                    .path
-                    .strip_prefix(&format!("/files/{form}/"))
-                    .unwrap_or_default();
-                if form == "planetary-computer" && !request.query.contains("sig=SECRETTOKEN") {
+                let prefix = format!("/files/{form}/");
+                file(form, request.path.strip_prefix(&prefix).unwrap_or_default())
+            }
+            // What stands for `https://ACCOUNT.blob.core.windows.net/CONTAINER/`.
+            ["blob", account, ..] => {
+                if !request.query.contains("sig=SECRETTOKEN") {
                     return Reply::status(403);
                 }
-                file(form, path)
+                let prefix = format!("/blob/{account}/");
+                let path = request.path.strip_prefix(&prefix).unwrap_or_default();
+                file("planetary-computer", path)
             }
             ["eodata", ..] => {
                 let is_signed =

@@ -34,6 +34,25 @@ pub struct Raster {
 }
 
 impl Raster {
+    /// A file's raster, read by GDAL.
+    #[must_use]
+    pub fn open(path: &Path) -> Self {
+        let dataset = Dataset::open(path).unwrap();
+        let band = dataset.rasterband(1).unwrap();
+        let (width, height) = dataset.raster_size();
+        let values = band
+            .read_as::<f64>((0, 0), (width, height), (width, height), None)
+            .unwrap();
+        Self {
+            width,
+            height,
+            transform: dataset.geo_transform().unwrap(),
+            epsg: dataset.spatial_ref().unwrap().auth_code().unwrap(),
+            nodata: band.no_data_value(),
+            values: values.data().to_vec(),
+        }
+    }
+
     /// The value of a pixel.
     #[must_use]
     pub fn at(&self, row: usize, col: usize) -> f64 {
@@ -157,21 +176,7 @@ impl Run {
     /// A raster by the end of its name, such as `demo-pits_3035_state`, read by GDAL.
     #[must_use]
     pub fn raster(&self, name: &str) -> Raster {
-        let path = self.folder.join(format!("rasters/{name}.tif"));
-        let dataset = Dataset::open(&path).unwrap();
-        let band = dataset.rasterband(1).unwrap();
-        let (width, height) = dataset.raster_size();
-        let values = band
-            .read_as::<f64>((0, 0), (width, height), (width, height), None)
-            .unwrap();
-        Raster {
-            width,
-            height,
-            transform: dataset.geo_transform().unwrap(),
-            epsg: dataset.spatial_ref().unwrap().auth_code().unwrap(),
-            nodata: band.no_data_value(),
-            values: values.data().to_vec(),
-        }
+        Raster::open(&self.folder.join(format!("rasters/{name}.tif")))
     }
 }
 
@@ -213,7 +218,30 @@ pub fn table(text: &str) -> Vec<BTreeMap<String, String>> {
         .collect()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 of bytes as 64 hexadecimal digits.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// All files below a folder by their paths in it, but those of locks.
+#[must_use]
+pub fn files_of(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn visit(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(root, &path, files);
+            } else if path.file_name().is_some_and(|name| name != ".lock") {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    if folder.is_dir() {
+        visit(folder, folder, &mut files);
+    }
+    files
 }

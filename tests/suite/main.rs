@@ -8,9 +8,11 @@
 mod bad_input;
 mod command_line;
 mod demo;
+mod faults;
 mod files;
 mod finding;
 mod layering;
 mod live;
 mod same_bytes;
+mod sources;
 mod unseen;

@@ -19,7 +19,9 @@ use crate::cog::{Block, BlockBytes, Header, Sample};
 use crate::decode::{Covered, Placing, block_into_plane};
 use crate::error::{Defect, Error, Result};
 use crate::jp2::Jp2;
-use crate::mirror::{Mirror, Stored, complete, file_error, hash, inputs_of, unfinished};
+use crate::mirror::{
+    Mirror, Stored, agrees_with, complete, file_error, hash, inputs_of, unfinished,
+};
 use crate::scene::{Asset, Footprint};
 use crate::source::{Place, Store, location_from_href};
 use crate::tiff::{Depth, TiffWriter};
@@ -337,6 +339,7 @@ impl Work<'_> {
         let is_whole = stored.len() == rasters.len();
         if first_trouble.is_some() || !is_whole {
             let _ = fs::remove_dir_all(&folder);
+            self.give_disk(stored.iter().map(|raster| raster.n_bytes).sum());
         }
         match first_trouble {
             Some(trouble) => Err(trouble),
@@ -349,7 +352,6 @@ impl Work<'_> {
                 self.mirror
                     .write_item(scene, &stored, &self.inputs(scene))
                     .map_err(Trouble::Disk)?;
-                self.disk_used.fetch_add(n_bytes, Ordering::Relaxed);
                 Ok(Some(n_bytes))
             }
         }
@@ -358,6 +360,20 @@ impl Work<'_> {
     fn is_full(&self) -> bool {
         self.disk_limit
             .is_some_and(|limit| self.disk_used.load(Ordering::Relaxed) >= limit)
+    }
+
+    /// Counts a file that was written; false if the limit has no room for it.
+    fn take_disk(&self, n_bytes: u64) -> bool {
+        let used = self.disk_used.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes;
+        let has_room = self.disk_limit.is_none_or(|limit| used <= limit);
+        if !has_room {
+            self.give_disk(n_bytes);
+        }
+        has_room
+    }
+
+    fn give_disk(&self, n_bytes: u64) {
+        self.disk_used.fetch_sub(n_bytes, Ordering::Relaxed);
     }
 
     /// Brings one raster; `None` if it has no pixel in the cells.
@@ -371,7 +387,7 @@ impl Work<'_> {
         let address = pitwatch_scenes::net::bare(&asset.href);
         let trouble = |defect: Defect| Trouble::Source(format!("{address}: {defect}"));
         let place = self.place(scene, &asset.href).map_err(trouble)?;
-        let opened = self.open(&place, folder, name).await;
+        let opened = self.open(&place, asset, folder, name).await;
         let (opened, grid, depth) = opened.map_err(|error| match error {
             OpenError::Defect(defect) => trouble(defect),
             OpenError::Disk(error) => Trouble::Disk(error),
@@ -387,12 +403,8 @@ impl Work<'_> {
         if let Opened::Jp2(jp2) = &opened {
             let _ = fs::remove_file(jp2.path());
         }
-        let limit = |n_bytes: u64| {
-            self.disk_limit
-                .is_some_and(|limit| self.disk_used.load(Ordering::Relaxed) + n_bytes > limit)
-        };
         match written {
-            Ok(n_bytes) if limit(n_bytes) => {
+            Ok(n_bytes) if !self.take_disk(n_bytes) => {
                 let _ = fs::remove_file(&part);
                 Err(Trouble::DiskLimit)
             }
@@ -431,12 +443,13 @@ impl Work<'_> {
     async fn open(
         &self,
         place: &Place,
+        asset: &Named,
         folder: &Path,
         name: &str,
     ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
         let header = match Header::read(place).await {
             Ok(header) => header,
-            Err(Defect::NotTiff) => return self.open_other(place, folder, name).await,
+            Err(Defect::NotTiff) => return self.open_other(place, asset, folder, name).await,
             Err(defect) => return Err(defect.into()),
         };
         let shape = Shape {
@@ -456,6 +469,7 @@ impl Work<'_> {
     async fn open_other(
         &self,
         place: &Place,
+        asset: &Named,
         folder: &Path,
         name: &str,
     ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
@@ -488,7 +502,21 @@ impl Work<'_> {
             }
         };
         let is_own = matches!(place, Place::Remote(..));
-        let jp2 = off_thread(move || Jp2::open(&path, is_own)).await??;
+        let checksum = asset.stated.get("file:checksum").cloned();
+        let jp2 = off_thread(move || {
+            let agrees = checksum
+                .as_ref()
+                .and_then(|checksum| checksum.as_str())
+                .map_or(Ok(true), |checksum| agrees_with(&path, checksum));
+            match agrees {
+                Ok(true) => Jp2::open(&path, is_own),
+                Ok(false) => Err(Defect::Fetch(
+                    "its bytes are not those of its checksum".into(),
+                )),
+                Err(error) => Err(Defect::Open(error.to_string())),
+            }
+        })
+        .await??;
         let grid = jp2.grid().clone();
         let depth = jp2.depth();
         Ok((Opened::Jp2(jp2), grid, depth))

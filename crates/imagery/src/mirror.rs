@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use geo::{BoundingRect, MultiPolygon};
+use md5::Md5;
 use pitwatch_grid::{GeoBox, Shape, format_time};
 use pitwatch_scenes::net::bare;
 use pitwatch_scenes::{SOURCE_PROPERTY, Scene};
@@ -591,8 +592,25 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Length and SHA-256 of a file.
 pub(crate) fn hash(path: &Path) -> std::io::Result<(u64, String)> {
+    hash_with::<Sha256>(path)
+}
+
+/// False if a file's bytes contradict its checksum, a hexadecimal multihash (<https://multiformats.io/multihash/>) of
+/// SHA-256 or MD5. One of another kind says nothing.
+pub(crate) fn agrees_with(path: &Path, checksum: &str) -> std::io::Result<bool> {
+    let checksum = checksum.to_ascii_lowercase();
+    Ok(if let Some(digest) = checksum.strip_prefix("1220") {
+        hash_with::<Sha256>(path)?.1 == digest
+    } else if let Some(digest) = checksum.strip_prefix("d50110") {
+        hash_with::<Md5>(path)?.1 == digest
+    } else {
+        true
+    })
+}
+
+fn hash_with<D: Digest>(path: &Path) -> std::io::Result<(u64, String)> {
     let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
+    let mut hash = D::new();
     let mut piece = vec![0; 1 << 16];
     let mut length = 0;
     loop {

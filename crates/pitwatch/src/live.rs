@@ -331,7 +331,14 @@ pub(crate) fn refresh(
     );
     bar.finish();
     let report = report.context("the mirror cannot be written; what was complete is kept")?;
-    note(&mirror, &search, &report, &region, &mut refreshed)?;
+    note(
+        &mirror,
+        &search,
+        &report,
+        &region,
+        options.today,
+        &mut refreshed,
+    )?;
     refreshed.traffic = sources.net.traffic();
     Ok(refreshed)
 }
@@ -342,6 +349,7 @@ fn note(
     search: &Search,
     report: &FetchReport,
     region: &Region,
+    today: Day,
     refreshed: &mut Refreshed,
 ) -> Result<()> {
     let mut records: Vec<SceneRecord> = Vec::new();
@@ -420,7 +428,7 @@ fn note(
         };
     mirror.write(
         RECORD,
-        &Record::new(&refreshed.area_id, sources, records).to_bytes()?,
+        &Record::new(&refreshed.area_id, today, sources, records).to_bytes()?,
     )?;
     let title = format!("Mirror of {}", refreshed.area_id);
     mirror.write_collection(&title, region.bounds(), &notice)?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use pitwatch_grid::{UtcTime, format_time, parse_time};
-use pitwatch_scenes::Look;
+use pitwatch_grid::{Day, Period, UtcTime, format_time, parse_time};
+use pitwatch_scenes::{Expected, KnownPass, Look, missing_passes};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Problem;
@@ -20,6 +20,10 @@ const VERSION: u32 = 1;
 pub(crate) struct Record {
     version: u32,
     pub(crate) area_id: String,
+    /// The last day up to the search on which a satellite passed or was to pass; `None` if no pass is known. It is no
+    /// later day, so that a search that finds nothing new leaves the same record.
+    #[serde(default)]
+    pub(crate) searched_until: Option<String>,
     pub(crate) sources: Vec<SourceRecord>,
     /// By time, then id.
     pub(crate) scenes: Vec<SceneRecord>,
@@ -69,6 +73,15 @@ pub(crate) enum Outcome {
 }
 
 impl SceneRecord {
+    fn pass(&self) -> Option<KnownPass> {
+        Some(KnownPass {
+            platform: self.platform.clone()?,
+            relative_orbit: self.relative_orbit?,
+            tile: self.tile.clone()?,
+            time: parse_time(self.datetime.as_deref()?).ok()?,
+        })
+    }
+
     /// The look of a scene that is not in the mirror.
     pub(crate) fn look(&self, area_id: &str) -> Look {
         let reason = match self.outcome {
@@ -109,8 +122,10 @@ impl SceneRecord {
 }
 
 impl Record {
+    /// - `today`: the last day that was searched.
     pub(crate) fn new(
         area_id: &str,
+        today: Day,
         sources: Vec<SourceRecord>,
         mut scenes: Vec<SceneRecord>,
     ) -> Self {
@@ -125,6 +140,7 @@ impl Record {
         Self {
             version: VERSION,
             area_id: area_id.to_owned(),
+            searched_until: last_pass(&scenes, today).map(|day| day.to_string()),
             sources,
             scenes,
         }
@@ -170,6 +186,19 @@ impl Record {
         text.push(b'\n');
         Ok(text)
     }
+}
+
+/// The last day, up to `today`, on which a satellite passed or was to be expected.
+fn last_pass(scenes: &[SceneRecord], today: Day) -> Option<Day> {
+    let known: Vec<KnownPass> = scenes.iter().filter_map(SceneRecord::pass).collect();
+    let last = known.iter().map(|pass| Day::of(pass.time)).max()?;
+    let after = Period::new(last, today).ok()?;
+    let missing = missing_passes(&known, after);
+    let expected = missing
+        .iter()
+        .filter(|pass| pass.expected == Expected::Yes)
+        .map(|pass| Day::of(pass.time));
+    expected.max().or(Some(last))
 }
 
 /// A time as the record writes it.

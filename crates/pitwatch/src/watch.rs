@@ -504,7 +504,19 @@ impl Watch {
         let (Some(first), Some(last)) = (days().min(), days().max()) else {
             return;
         };
-        // Nothing is known of the days after the last acquisition that any source has.
+        // Without a record of a search nothing is known of the days after the last acquisition.
+        let searched = self
+            .record
+            .as_ref()
+            .and_then(|record| record.searched_until.as_deref()?.parse().ok());
+        let last = searched.map_or(last, |day: Day| last.max(day));
+        let incomplete: Vec<&str> = self
+            .record
+            .iter()
+            .flat_map(|record| &record.sources)
+            .filter(|source| !source.is_complete)
+            .map(|source| source.name.as_str())
+            .collect();
         let from = self
             .period
             .map_or(first, |period| period.start().max(first));
@@ -522,11 +534,14 @@ impl Watch {
             look.expected = has_plan.then_some(Expected::Yes);
         }
         let missing = missing_passes(&known, period);
-        looks.extend(
-            missing
-                .iter()
-                .map(|pass| Look::from_missing(&self.area_id, pass)),
-        );
+        looks.extend(missing.iter().map(|pass| {
+            let mut look = Look::from_missing(&self.area_id, pass);
+            if !incomplete.is_empty() {
+                look.reason +=
+                    &format!("; the search was not complete ({})", incomplete.join(", "));
+            }
+            look
+        }));
     }
 
     fn catalog_folder(&self) -> PathBuf {

@@ -163,7 +163,8 @@ impl Signing {
                     .await
                     .map_err(|_| fault(FaultKind::Permanent, "it cannot be signed"))
             }
-            Kind::PlanetaryComputer { token_url, tokens } if url.query().is_none() => {
+            // An address that came signed is taken at its word, until it is refused.
+            Kind::PlanetaryComputer { token_url, tokens } if is_fresh || url.query().is_none() => {
                 let Some((account, container)) = blob_of(&url, token_url) else {
                     return Ok(url);
                 };
