@@ -10,6 +10,11 @@ mod command_line;
 mod demo;
 mod files;
 mod finding;
+mod fuzz_smoke;
 mod layering;
 mod same_bytes;
 mod unseen;
+
+/// Counts what tests allocate, for those that bound it.
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

@@ -310,6 +310,15 @@ impl Walk {
         }
     }
 
+    /// Reads one text as a file of a catalog; what it links is not followed.
+    pub(crate) fn read_bytes(&mut self, path: &Path, bytes: &[u8], bands: &[Band]) -> Result<()> {
+        let next = Next {
+            path: path.to_owned(),
+            is_item: false,
+        };
+        self.read_text(next, Ok(bytes.to_vec()), bands, &mut VecDeque::new())
+    }
+
     /// Notes from which source all of it came, where the items do not say themselves.
     pub(crate) fn name_source(&mut self, name: &str) {
         for scene in &mut self.scenes {

@@ -157,18 +157,18 @@ pub fn search(
 }
 
 /// One page of an answer.
-struct Page {
-    items: Vec<Value>,
-    n_matched: Option<u64>,
-    next: Option<Request>,
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    pub(crate) n_matched: Option<u64>,
+    pub(crate) next: Option<Request>,
 }
 
 /// What is asked for a page.
 #[derive(Debug, Clone, PartialEq)]
-struct Request {
-    url: String,
+pub(crate) struct Request {
+    pub(crate) url: String,
     /// The body of a POST; `None` is a GET.
-    body: Option<Map<String, Value>>,
+    pub(crate) body: Option<Map<String, Value>>,
 }
 
 /// A part of the period, both ends included.
@@ -388,7 +388,12 @@ async fn ask(source: &Source, request: &Request) -> std::result::Result<Page, Ne
         }
         None => source.remote.whole(&request.url, MAX_PAGE_BYTES).await?,
     };
-    let mut page: Value = serde_json::from_slice(&bytes).map_err(|error| {
+    read_page(&bytes, request)
+}
+
+/// The items of an answer, how many there are in all, and where it goes on.
+pub(crate) fn read_page(bytes: &[u8], request: &Request) -> std::result::Result<Page, NetError> {
+    let mut page: Value = serde_json::from_slice(bytes).map_err(|error| {
         NetError::corrupt(&request.url, &format!("the answer is not JSON: {error}"))
     })?;
     let next = next_of(&page, request);
