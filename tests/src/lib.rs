@@ -12,9 +12,11 @@
 mod mirror;
 mod output;
 mod program;
+mod servers;
 
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,
 };
 pub use output::{Raster, Run, difference, latest, only_run, table};
-pub use program::{Finished, binary, path, pitwatch, root, start};
+pub use program::{Finished, binary, path, pitwatch, pitwatch_with, root, start};
+pub use servers::{ReadBy, S3, StacApi, has_servers};

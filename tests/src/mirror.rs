@@ -541,7 +541,9 @@ impl Mirror {
         self.read_item(look)["id"].as_str().unwrap().to_owned()
     }
 
-    fn read_item(&self, look: usize) -> Value {
+    /// The item of a look.
+    #[must_use]
+    pub fn read_item(&self, look: usize) -> Value {
         read_json(&self.file(look, "item.json"))
     }
 

@@ -13,6 +13,7 @@ mod finding;
 mod fuzz_smoke;
 mod layering;
 mod same_bytes;
+mod servers;
 mod unseen;
 
 /// Counts what tests allocate, for those that bound it.
