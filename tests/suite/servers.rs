@@ -44,44 +44,44 @@ fn dress(mirror: &Mirror) {
             }
         });
     }
+    // Some passes are two tiles, the pit in both.
+    for look in (0..mirror.spec.n_looks).step_by(6) {
+        mirror.add_tile(look, 48, "30PUR");
+    }
+}
+
+/// Name of the folder of an item, which is the end of its key in a bucket.
+fn name(folder: &Path) -> String {
+    folder.file_name().unwrap().to_string_lossy().into_owned()
 }
 
 /// The items of a mirror, their files at another place.
 ///
-/// - `place`: where the folder of a look lies.
-fn items_at(mirror: &Mirror, place: impl Fn(usize) -> String) -> Vec<Value> {
-    (0..mirror.spec.n_looks)
-        .map(|look| {
-            let mut item = mirror.read_item(look);
-            item["links"] = json!([]);
-            for asset in item["assets"].as_object_mut().unwrap().values_mut() {
-                let href = asset["href"].as_str().unwrap();
-                let name = href.trim_start_matches("./").to_owned();
-                asset["href"] = format!("{}/{name}", place(look)).into();
-            }
-            item
-        })
-        .collect()
+/// - `place`: the address that the folders of the items lie below.
+fn items_at(mirror: &Mirror, place: &str) -> Vec<Value> {
+    let folders = mirror.item_folders();
+    let items = folders.iter().map(|folder| {
+        let text = fs::read(folder.join("item.json")).unwrap();
+        let mut item: Value = serde_json::from_slice(&text).unwrap();
+        item["links"] = json!([]);
+        for asset in item["assets"].as_object_mut().unwrap().values_mut() {
+            let href = asset["href"].as_str().unwrap();
+            let file = href.trim_start_matches("./").to_owned();
+            asset["href"] = format!("{place}/{}/{file}", name(folder)).into();
+        }
+        item
+    });
+    items.collect()
 }
 
-/// The key of a look's folder, as in the public bucket.
-fn key(mirror: &Mirror, look: usize) -> String {
-    format!(
-        "tiles/30/P/TR/{}/{}",
-        mirror.spec.day(look),
-        mirror.id(look)
-    )
-}
-
-/// Puts the rasters of a mirror into a bucket.
+/// Puts the rasters of a mirror into a bucket, below `tiles/`.
 fn upload(mirror: &Mirror, s3: &S3, bucket: &str, read_by: ReadBy) {
     s3.make_bucket(bucket);
-    for look in 0..mirror.spec.n_looks {
-        for entry in fs::read_dir(mirror.look(look)).unwrap() {
+    for folder in mirror.item_folders() {
+        for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "tif") {
-                let name = path.file_name().unwrap().to_string_lossy().into_owned();
-                let key = format!("{}/{name}", key(mirror, look));
+                let key = format!("tiles/{}/{}", name(&folder), name(&path));
                 s3.put(bucket, &key, &fs::read(&path).unwrap(), read_by);
             }
         }
@@ -233,6 +233,10 @@ fn a_run_through_servers_of_others_gives_the_bytes_of_a_run_on_a_folder() {
     run(folder, "local", on_disk, &[]).expect(0);
     let local = only_run(&folder.join("out-local"));
     assert!(!local.alerts().is_empty());
+    let is_second = |look: &&BTreeMap<String, String>| {
+        look["tile"] == "30PUR" && look["used"] == "true" && !look["scene_id"].is_empty()
+    };
+    assert!(local.looks().iter().filter(is_second).count() > 5);
     let (catalog, out) = (mirror.catalog(), folder.join("out-direct"));
     let (pipeline, sources) = (folder.join("pipeline.toml"), folder.join("local.toml"));
     let arguments: [&dyn AsRef<OsStr>; 8] = [
@@ -251,9 +255,7 @@ fn a_run_through_servers_of_others_gives_the_bytes_of_a_run_on_a_folder() {
     let s3 = S3::start(folder);
     upload(&mirror, &s3, "open", ReadBy::Anyone);
     let host = s3.host();
-    let items = items_at(&mirror, |look| {
-        format!("http://{host}/open/{}", key(&mirror, look))
-    });
+    let items = items_at(&mirror, &format!("http://{host}/open/tiles"));
     let api = StacApi::start(folder, &items);
     run(folder, "plain", &source(&api, &s3, ""), &[]).expect(0);
     assert_same(&only_run(&folder.join("out-plain")), &local);
@@ -276,9 +278,7 @@ fn a_run_on_signed_addresses_gives_the_bytes_of_a_run_on_a_folder() {
 
     let s3 = S3::start(folder);
     upload(&mirror, &s3, "closed", ReadBy::KeysAlone);
-    let items = items_at(&mirror, |look| {
-        format!("s3://closed/{}", key(&mirror, look))
-    });
+    let items = items_at(&mirror, "s3://closed/tiles");
     let api = StacApi::start(folder, &items);
     let further = format!(
         "s3_endpoint = \"http://{}\"\ns3_region = \"{}\"\n",
@@ -304,6 +304,8 @@ fn a_run_on_signed_addresses_gives_the_bytes_of_a_run_on_a_folder() {
     );
 
     // The server does look at the signature: neither another secret nor none gets a byte, and no key is told.
+    let few = StacApi::start(folder, &items[..5]);
+    let source = self::source(&few, &s3, &further);
     for (name, variables) in [("wrong", &keys("another secret")[..]), ("none", &[])] {
         let refused = run(folder, name, &source, variables).expect(5).says("403");
         for key in [S3::ACCESS_KEY, "another secret", "X-Amz"] {
@@ -338,7 +340,7 @@ fn small_pages_of_a_server_of_others_lose_no_item() {
     }
     let mirror = Mirror::savanna();
     dress(&mirror);
-    let mut items = items_at(&mirror, |look| format!("https://example.org/{look}"));
+    let mut items = items_at(&mirror, "https://example.org");
     // Twelve tiles of one pass: no window of time is so short that a page holds them.
     let model = items[3].clone();
     for tile in 'A'..='L' {
