@@ -14,11 +14,13 @@ mod mirror;
 mod output;
 mod program;
 mod server;
+mod servers;
 
 pub use live::{Case, Catalog, Form, Live, Paging, S3_KEYS, TOKEN, Tile, World};
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,
 };
 pub use output::{Raster, Run, difference, files_of, latest, only_run, sha256, table};
-pub use program::{Finished, binary, command, path, pitwatch, root, start};
+pub use program::{Finished, binary, command, path, pitwatch, pitwatch_with, root, start};
 pub use server::{Counts, Fault, Reply, Request, Server};
+pub use servers::{ReadBy, S3, StacApi, has_servers};

@@ -547,7 +547,9 @@ impl Mirror {
         self.read_item(look)["id"].as_str().unwrap().to_owned()
     }
 
-    fn read_item(&self, look: usize) -> Value {
+    /// The item of a look.
+    #[must_use]
+    pub fn read_item(&self, look: usize) -> Value {
         read_json(&self.file(look, "item.json"))
     }
 
@@ -563,6 +565,61 @@ impl Mirror {
         let mut collection = read_json(&self.catalog());
         edit(&mut collection);
         write_json(&self.catalog(), &collection);
+    }
+
+    /// Makes an item of its own of the columns from `first_col` on of a look, as the next tile of the same pass, and links it.
+    /// The look's own item stays as it is: the two overlap. Returns the name of the new folder.
+    ///
+    /// - `first_col`: an even number of pixels of 10 m.
+    /// - `tile`: code of the tile, such as `30PUR`.
+    pub fn add_tile(&self, look: usize, first_col: usize, tile: &str) -> String {
+        let name = format!(
+            "{}-{tile}",
+            self.spec.day(look).to_string().replace('-', "")
+        );
+        let folder = self.folder().join("mirror").join(&name);
+        fs::create_dir_all(&folder).unwrap();
+        let Shape { height, width } = self.spec.shape;
+        let part = Window {
+            row: 0,
+            col: first_col,
+            height,
+            width: width - first_col,
+        };
+        self.spec.write_part(look, &folder, part);
+        let mut item = self.read_item(look);
+        item["id"] = format!("{}_{tile}", self.id(look)).into();
+        item["properties"]["grid:code"] = format!("MGRS-{tile}").into();
+        item["properties"]["s2:mgrs_tile"] = tile.into();
+        let west = self.spec.origin.x + 10.0 * first_col as f64;
+        for asset in item["assets"].as_object_mut().unwrap().values_mut() {
+            let step = if asset["proj:transform"][0] == 10 {
+                1
+            } else {
+                2
+            };
+            asset["proj:shape"] = json!([part.height / step, part.width / step]);
+            asset["proj:transform"][2] = west.into();
+        }
+        write_json(&folder.join("item.json"), &item);
+        self.edit_catalog(|collection| {
+            let href = format!("./{name}/item.json");
+            let links = collection["links"].as_array_mut().unwrap();
+            links.push(json!({"rel": "item", "href": href, "type": "application/geo+json"}));
+        });
+        name
+    }
+
+    /// The folders of all items, in the order of their names.
+    #[must_use]
+    pub fn item_folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<PathBuf> = fs::read_dir(self.folder().join("mirror"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.join("item.json").is_file())
+            .collect();
+        folders.sort();
+        folders
     }
 
     /// The looks of the monitoring period.

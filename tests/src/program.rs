@@ -127,6 +127,14 @@ pub fn pitwatch(arguments: &[&dyn AsRef<OsStr>]) -> Finished {
     command(arguments).output().unwrap().into()
 }
 
+/// Runs the program with further variables in its environment.
+#[must_use]
+pub fn pitwatch_with(variables: &[(&str, &str)], arguments: &[&dyn AsRef<OsStr>]) -> Finished {
+    let mut command = command(arguments);
+    command.envs(variables.iter().copied());
+    command.output().unwrap().into()
+}
+
 /// Starts the program and does not wait.
 #[must_use]
 pub fn start(arguments: &[&dyn AsRef<OsStr>]) -> Child {

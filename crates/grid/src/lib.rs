@@ -17,7 +17,10 @@ mod band;
 mod crs;
 mod cube;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod geobox;
+mod geojson;
 mod period;
 mod region;
 mod window;

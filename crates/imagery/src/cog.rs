@@ -19,6 +19,11 @@ use crate::source::{Head, Place};
 const HEAD_BYTES: u64 = 16 * 1024;
 /// Tags that an image may have before the count is taken for damage (real ones have about 20).
 const MAX_TAGS: u64 = 4096;
+/// Values of a tag that stands for one value or describes the georeference, before the count is taken for damage.
+const MAX_VALUES: u64 = 1 << 16;
+/// Blocks of an image before their number is taken for damage: a band of 10,980 pixels in the smallest tiles, of 16, has
+/// half as many. Each takes 12 bytes of memory.
+const MAX_BLOCKS: usize = 1 << 20;
 /// Pixels along a side before the number is taken for damage.
 const MAX_SIDE: u64 = 1 << 20;
 /// Bytes of one decoded block: more would break the promise of a small, bounded memory.
@@ -234,6 +239,9 @@ impl File<'_> {
         let fields = self.fields(layout).await?;
         let one = async |tag: u16, absent: Option<u64>| -> Result<u64, Defect> {
             match fields.get(tag) {
+                Some(field) if field.count > MAX_VALUES => {
+                    Err(Defect::Header("a tag has more values than it can mean"))
+                }
                 Some(field) => {
                     let values = self.integers(layout, field).await?;
                     values
@@ -295,6 +303,11 @@ impl File<'_> {
             )));
         }
         let n_blocks = width.div_ceil(block_width) * height.div_ceil(block_height);
+        if n_blocks > MAX_BLOCKS {
+            return Err(Defect::Unsupported(format!(
+                "its blocks of {block_width} by {block_height} pixels are too many to remember in little memory"
+            )));
+        }
         let offsets = self
             .block_numbers(layout, fields.get(offsets_tag), n_blocks)
             .await?;
@@ -428,7 +441,7 @@ impl File<'_> {
             return Ok(Vec::new());
         };
         // DOUBLE.
-        if field.kind != 12 || field.count > 1 << 16 {
+        if field.kind != 12 || field.count > MAX_VALUES {
             return Err(Defect::Header("its georeference is no list of numbers"));
         }
         let bytes = self.value(layout, field).await?;
@@ -476,6 +489,9 @@ impl File<'_> {
 
     async fn placement(&self, layout: Layout, fields: &Fields) -> Result<Placement, Defect> {
         let keys = match fields.get(tag::GEO_KEYS) {
+            Some(field) if field.count > MAX_VALUES => {
+                return Err(Defect::Header("its georeference is no list of numbers"));
+            }
             Some(field) => self.integers(layout, field).await?,
             None => Vec::new(),
         };

@@ -34,6 +34,8 @@ mod cog;
 mod decode;
 mod error;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzz;
 mod jp2;
 mod mirror;
 mod offset_check;

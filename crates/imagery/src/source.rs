@@ -69,7 +69,11 @@ const REMOTE_RUN_BYTES: u64 = 16 << 20;
 
 impl Store {
     pub(crate) fn local() -> Self {
-        Self(Arc::new(LocalFileSystem::new()))
+        Self::of(Arc::new(LocalFileSystem::new()))
+    }
+
+    pub(crate) fn of(store: Arc<dyn ObjectStore>) -> Self {
+        Self(store)
     }
 
     async fn head(&self, location: &Path, length: u64) -> Result<Head, Defect> {

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
-use geo::{LineString, MultiPolygon, Polygon};
+use anyhow::{Context, Result};
 use pitwatch_grid::Region;
-use serde_json::Value;
 
 use crate::exit::Problem;
 
@@ -23,88 +21,7 @@ pub(crate) fn read(path: &Path) -> Result<Region> {
 fn region_of(path: &Path) -> Result<Region> {
     let text =
         std::fs::read_to_string(path).context("cannot be read; name an existing GeoJSON file")?;
-    let json: Value = serde_json::from_str(&text).context("is not JSON")?;
-    if let Some(crs) = json.pointer("/crs/properties/name").and_then(Value::as_str)
-        && !crs.contains("CRS84")
-        && !crs.ends_with(":4326")
-    {
-        bail!(
-            "is in {crs}; GeoJSON is longitude and latitude (RFC 7946): reproject it with ogr2ogr -t_srs EPSG:4326"
-        );
-    }
-    let mut polygons = Vec::new();
-    collect(&json, &mut polygons)?;
-    Ok(Region::new(MultiPolygon(polygons))?)
-}
-
-fn collect(json: &Value, polygons: &mut Vec<Polygon<f64>>) -> Result<()> {
-    let members = |name: &str| {
-        json.get(name)
-            .and_then(Value::as_array)
-            .ok_or_else(|| anyhow!("has no list {name:?}"))
-    };
-    match json.get("type").and_then(Value::as_str) {
-        Some("FeatureCollection") => members("features")?
-            .iter()
-            .try_for_each(|feature| collect(feature, polygons)),
-        Some("GeometryCollection") => members("geometries")?
-            .iter()
-            .try_for_each(|geometry| collect(geometry, polygons)),
-        Some("Feature") => match json.get("geometry") {
-            None | Some(Value::Null) => {
-                bail!("has a feature without a geometry; draw a polygon or remove the feature")
-            }
-            Some(geometry) => collect(geometry, polygons),
-        },
-        Some("Polygon") => {
-            polygons.push(polygon(members("coordinates")?)?);
-            Ok(())
-        }
-        Some("MultiPolygon") => {
-            for part in members("coordinates")? {
-                polygons
-                    .push(polygon(part.as_array().ok_or_else(|| {
-                        anyhow!("has a polygon that is no list of rings")
-                    })?)?);
-            }
-            Ok(())
-        }
-        Some(other @ ("Point" | "MultiPoint" | "LineString" | "MultiLineString")) => {
-            bail!("holds a {other}; an area is a Polygon or a MultiPolygon")
-        }
-        _ => bail!(
-            "is not GeoJSON: \"type\" is neither FeatureCollection, Feature, Polygon nor MultiPolygon"
-        ),
-    }
-}
-
-fn polygon(rings: &[Value]) -> Result<Polygon<f64>> {
-    let mut lines = Vec::new();
-    for ring in rings {
-        let positions = ring
-            .as_array()
-            .ok_or_else(|| anyhow!("has a ring that is no list of positions"))?;
-        let mut points = Vec::with_capacity(positions.len());
-        for position in positions {
-            let number = |axis: usize| position.get(axis).and_then(Value::as_f64);
-            let (Some(x), Some(y)) = (number(0), number(1)) else {
-                bail!("has a position that is not [longitude, latitude]: {position}")
-            };
-            points.push((x, y));
-        }
-        if points.len() < 4 {
-            bail!(
-                "has a ring of {} positions; a closed ring has at least 4",
-                points.len()
-            );
-        }
-        lines.push(LineString::from(points));
-    }
-    let mut lines = lines.into_iter();
-    let Some(exterior) = lines.next() else {
-        bail!("has a polygon without rings")
-    };
-    Ok(Polygon::new(exterior, lines.collect()))
+    Ok(Region::from_geojson(&text)?)
 }
 
 #[cfg(test)]

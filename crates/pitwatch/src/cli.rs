@@ -123,7 +123,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) mirror: Option<PathBuf>,
 
-    /// File of [[source]] entries that go before the pipeline file's own, such as a proxy's address
+    /// File of `[[source]]` entries that go before the pipeline file's own, such as a proxy's address
     #[arg(long, value_name = "FILE")]
     pub(crate) sources: Option<PathBuf>,
 

@@ -49,6 +49,17 @@ pub(crate) struct Refreshed {
 }
 
 impl Refreshed {
+    /// Why no scene is in the mirror although some were found: the first one's reason stands for those that have it too.
+    pub(crate) fn why_nothing_came(&self) -> Option<String> {
+        let first = self.failed_scenes.first()?;
+        (self.n_fetched + self.n_kept == 0).then(|| {
+            format!(
+                "{}: no scene could be fetched; the first, {}: {}",
+                self.area_id, first.what, first.reason
+            )
+        })
+    }
+
     /// What became of it, for a reader.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!(

@@ -109,6 +109,10 @@ fn refresh_areas(
                     progress.warn(&format!("{}: {}", skipped.what, skipped.reason));
                 }
                 progress.say(&refreshed.to_text());
+                refreshed
+                    .why_nothing_came()
+                    .iter()
+                    .for_each(|why| progress.warn(why));
                 failed.extend(refreshed.failed_sources);
             }
             Err(error) if pipeline.areas.len() == 1 || is_final(&error) => return Err(error),

@@ -310,6 +310,15 @@ impl Walk {
         }
     }
 
+    /// Reads one text as a file of a catalog; what it links is not followed.
+    pub(crate) fn read_bytes(&mut self, path: &Path, bytes: &[u8], bands: &[Band]) -> Result<()> {
+        let next = Next {
+            path: path.to_owned(),
+            is_item: false,
+        };
+        self.read_text(next, Ok(bytes.to_vec()), bands, &mut VecDeque::new())
+    }
+
     /// Notes from which source all of it came, where the items do not say themselves.
     pub(crate) fn name_source(&mut self, name: &str) {
         for scene in &mut self.scenes {
@@ -1028,6 +1037,89 @@ mod tests {
                 assert_eq!(scene.classification.offset.digital_numbers, 0, "{file}");
             }
         }
+    }
+
+    /// The offset of an asset, as the table beside the published items tells it: a flag that is true, then the stated offset,
+    /// then the baseline.
+    fn offset_by_the_table(item: &Value, asset: &Value) -> i64 {
+        let property = |name: &str| item["properties"].get(name);
+        let flag = property("earthsearch:boa_offset_applied")
+            .or_else(|| property("sentinel:boa_offset_applied"));
+        if flag == Some(&Value::Bool(true)) {
+            return 0;
+        }
+        let stated = |name: &str| {
+            let places = [
+                format!("/raster:bands/0/{name}"),
+                format!("/bands/0/raster:{name}"),
+                format!("/bands/0/{name}"),
+                format!("/raster:{name}"),
+                format!("/{name}"),
+            ];
+            places
+                .iter()
+                .find_map(|place| asset.pointer(place)?.as_f64())
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "at most 10,000")]
+        if let Some(offset) = stated("offset") {
+            return (offset / stated("scale").unwrap_or(1e-4)).round() as i64;
+        }
+        let baseline = [
+            "s2:processing_baseline",
+            "sentinel2:processing_baseline",
+            "processing:version",
+        ]
+        .iter()
+        .find_map(|name| property(name)?.as_str()?.parse::<f64>().ok());
+        if baseline.is_some_and(|baseline| baseline >= 4.0) {
+            -1000
+        } else {
+            0
+        }
+    }
+
+    #[test]
+    fn the_offset_of_every_published_item_is_that_of_the_table() {
+        let Some(folder) = published("the_offset_of_every_published_item_is_that_of_the_table")
+        else {
+            return;
+        };
+        let mut n_scenes = 0;
+        let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let items = value["features"]
+                .as_array()
+                .cloned()
+                .unwrap_or_else(|| vec![value.clone()]);
+            for item in items {
+                let mut walk = Walk::default();
+                walk.read_item(item.clone(), &path, None, &Band::ALL);
+                for scene in walk.scenes {
+                    n_scenes += 1;
+                    for (band, asset) in &scene.assets {
+                        let is_same = |raw: &&Value| {
+                            let href = raw["href"].as_str().unwrap_or("-");
+                            asset.href.ends_with(href.trim_start_matches(['.', '/']))
+                        };
+                        let assets = item["assets"].as_object().unwrap();
+                        let raw = assets.values().find(is_same).unwrap();
+                        let expected = offset_by_the_table(&item, raw);
+                        let number = i64::from(asset.offset.digital_numbers);
+                        assert_eq!(number, expected, "{path:?} {} {band}", scene.id);
+                        *counts.entry(number).or_default() += 1;
+                    }
+                    assert_eq!(scene.classification.offset.digital_numbers, 0);
+                }
+            }
+        }
+        assert_eq!(n_scenes, 75);
+        // Each case occurs: applied or none, -0.1, and the one fixture with -0.7.
+        assert_eq!(
+            counts.keys().copied().collect::<Vec<_>>(),
+            [-7000, -1000, 0]
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@
 //! ```
 
 mod catalog;
+#[doc(hidden)]
+pub mod fuzz;
 mod item;
 pub mod net;
 mod offset;

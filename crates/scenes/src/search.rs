@@ -157,18 +157,18 @@ pub fn search(
 }
 
 /// One page of an answer.
-struct Page {
-    items: Vec<Value>,
-    n_matched: Option<u64>,
-    next: Option<Request>,
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    pub(crate) n_matched: Option<u64>,
+    pub(crate) next: Option<Request>,
 }
 
 /// What is asked for a page.
 #[derive(Debug, Clone, PartialEq)]
-struct Request {
-    url: String,
+pub(crate) struct Request {
+    pub(crate) url: String,
     /// The body of a POST; `None` is a GET.
-    body: Option<Map<String, Value>>,
+    pub(crate) body: Option<Map<String, Value>>,
 }
 
 /// A part of the period, both ends included.
@@ -388,7 +388,12 @@ async fn ask(source: &Source, request: &Request) -> std::result::Result<Page, Ne
         }
         None => source.remote.whole(&request.url, MAX_PAGE_BYTES).await?,
     };
-    let mut page: Value = serde_json::from_slice(&bytes).map_err(|error| {
+    read_page(&bytes, request)
+}
+
+/// The items of an answer, how many there are in all, and where it goes on.
+pub(crate) fn read_page(bytes: &[u8], request: &Request) -> std::result::Result<Page, NetError> {
+    let mut page: Value = serde_json::from_slice(bytes).map_err(|error| {
         NetError::corrupt(&request.url, &format!("the answer is not JSON: {error}"))
     })?;
     let next = next_of(&page, request);
@@ -482,4 +487,119 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::ExclusionReason;
+
+    /// One line of the index of recorded pages, a tuple of Python: name, host, method, items, collections, whether it
+    /// goes on, how (method and start of the body), how many items there are in all.
+    struct Recorded {
+        name: String,
+        n_items: usize,
+        next_method: Option<&'static str>,
+        next_body: String,
+        n_matched: Option<u64>,
+    }
+
+    fn recorded(line: &str) -> Recorded {
+        let texts: Vec<&str> = line.split('\'').collect();
+        let after_method = line.split(&format!("'{}', ", texts[5])).nth(1).unwrap();
+        let n_items = after_method.split(',').next().unwrap().parse().unwrap();
+        let last = line.trim_end_matches(')').rsplit(", ").next().unwrap();
+        let going_on = line.split_once(", True, (");
+        let next_method = going_on.map(|(_, how)| {
+            if how.starts_with("'POST'") {
+                "POST"
+            } else {
+                "GET"
+            }
+        });
+        let next_body = going_on.map_or("", |(_, how)| how.split('\'').nth(3).unwrap());
+        Recorded {
+            name: texts[1].to_owned(),
+            n_items,
+            next_method,
+            next_body: next_body.to_owned(),
+            n_matched: last.parse().ok(),
+        }
+    }
+
+    #[test]
+    fn every_recorded_page_is_read_with_its_form_of_paging() {
+        let folder =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/stac/recorded-pages");
+        if !folder.is_dir() {
+            eprintln!(
+                "SKIP every_recorded_page_is_read_with_its_form_of_paging: ../shared/data is absent"
+            );
+            return;
+        }
+        let index = fs::read_to_string(folder.join("INDEX.txt")).unwrap();
+        let mut n_scenes = 0;
+        for line in index.lines().filter(|line| !line.is_empty()) {
+            let told = recorded(line);
+            let name = &told.name;
+            let text = fs::read(folder.join(format!("{name}.json"))).unwrap();
+            let record: Value = serde_json::from_slice(&text).unwrap();
+            let asked = record["request"]["body"]
+                .as_str()
+                .map(|body| serde_json::from_str::<Map<String, Value>>(body).unwrap());
+            let request = Request {
+                url: record["request"]["uri"].as_str().unwrap().to_owned(),
+                body: asked.clone(),
+            };
+            let page = read_page(record["response"].to_string().as_bytes(), &request).unwrap();
+            assert_eq!(page.items.len(), told.n_items, "{name}");
+            assert_eq!(page.n_matched, told.n_matched, "{name}");
+            match (told.next_method, page.next) {
+                (None, next) => assert_eq!(next, None, "{name}"),
+                (Some("GET"), Some(next)) => {
+                    assert_eq!(next.body, None, "{name}");
+                    assert!(next.url.contains("token=next:"), "{name} {}", next.url);
+                }
+                (Some(_), Some(next)) => {
+                    let body = next.body.unwrap();
+                    let token = body.get("next").or_else(|| body.get("page")).unwrap();
+                    let token = token.to_string();
+                    // The index cuts long bodies short.
+                    assert!(
+                        told.next_body.contains(&token) || told.next_body.len() > 100,
+                        "{name} {token}"
+                    );
+                    // A token alone does not stand for the query: what was asked is asked along with it.
+                    for (key, value) in asked.iter().flatten().filter(|(key, _)| *key != "next") {
+                        let is_list = value.is_array();
+                        assert!(is_list || body.get(key) == Some(value), "{name} {key}");
+                        assert!(body.contains_key(key), "{name} {key}");
+                    }
+                    assert_eq!(next.url, request.url, "{name}");
+                }
+                (Some(_), None) => panic!("{name} goes on"),
+            }
+            let mut walk = Walk::default();
+            for item in page.items {
+                walk.read_item(item, Path::new(name), None, &[]);
+            }
+            let found = sift(walk, &Query::default()).found;
+            n_scenes += found.scenes.len();
+            for excluded in found.excluded {
+                let reason = excluded.reason;
+                let is_true = match &reason {
+                    ExclusionReason::Superseded { .. } => true,
+                    // The request asked for items without assets.
+                    _ if name == "test_fields-0" => reason.to_string().contains("assets"),
+                    _ if excluded.id.contains("_L1C") => reason.to_string().starts_with("Level-1C"),
+                    // Of Landsat and Sentinel-1.
+                    _ => !excluded.id.starts_with("S2"),
+                };
+                assert!(is_true, "{name} {}: {reason}", excluded.id);
+            }
+        }
+        assert_eq!(n_scenes, 78);
+    }
 }
