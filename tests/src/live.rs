@@ -152,6 +152,7 @@ impl World {
                 y: 903_200.0,
             },
             seed: 11,
+            first_day: day("2023-06-07"),
             ..Spec::season()
         };
         Self::new(
@@ -853,11 +854,17 @@ impl Catalog {
 impl Live {
     /// Serves worlds as the sources of the given forms have them: Earth Search's counts its items, Planetary Computer's
     /// does not and wants tokens, Copernicus Data Space's wants signed requests.
+    ///
+    /// - `empty`: forms of catalogs that have nothing.
     #[must_use]
-    pub fn new(worlds: &[&World], forms: &[Form]) -> Self {
+    pub fn new(worlds: &[&World], forms: &[Form], empty: &[Form]) -> Self {
         let mut catalogs = BTreeMap::new();
-        for &form in forms {
-            let items: Vec<Value> = worlds.iter().flat_map(|world| world.items(form)).collect();
+        for form in forms.iter().chain(empty).copied() {
+            let items: Vec<Value> = if forms.contains(&form) {
+                worlds.iter().flat_map(|world| world.items(form)).collect()
+            } else {
+                Vec::new()
+            };
             let has_count = form != Form::PlanetaryComputer;
             catalogs.insert(
                 form.name(),
@@ -909,7 +916,13 @@ impl Case {
     /// The numbers of a pipeline file of the project, over the worlds, from the sources of the forms in their order.
     #[must_use]
     pub fn new(worlds: &[&World], forms: &[Form], model: &str) -> Self {
-        let live = Live::new(worlds, forms);
+        Self::with(worlds, forms, &[], model)
+    }
+
+    /// As [`Case::new`], with sources beside them that have nothing.
+    #[must_use]
+    pub fn with(worlds: &[&World], forms: &[Form], empty: &[Form], model: &str) -> Self {
+        let live = Live::new(worlds, forms, empty);
         let folder = tempfile::tempdir().unwrap();
         let mut text = String::new();
         for world in worlds {
@@ -924,6 +937,7 @@ impl Case {
         let rest = &model[model.find("[scenes]").unwrap()..];
         let names: Vec<String> = forms
             .iter()
+            .chain(empty)
             .map(|form| format!("{:?}", form.name()))
             .collect();
         for line in rest.lines() {

@@ -11,14 +11,9 @@ mod demo;
 mod faults;
 mod files;
 mod finding;
-mod fuzz_smoke;
 mod layering;
 mod live;
 mod same_bytes;
 mod servers;
 mod sources;
 mod unseen;
-
-/// Counts what tests allocate, for those that bound it.
-#[global_allocator]
-static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

@@ -2,11 +2,22 @@
 //!
 //! A long run is `cargo fuzz run TARGET` in `fuzz/`; what one found lies among the seeds.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test, what cannot go on must stop, and the panic says where"
+)]
+
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ALLOCATOR;
+/// Counts what the targets allocate.
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
+/// One test at a time, so that each counts its own.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// The most that reading one seed may take: a decoded block has at most 16 MiB, and a file is held a few times.
 const MAX_BYTES: usize = 64 << 20;
@@ -149,6 +160,7 @@ fn run(folders: &[&str], n_changes: usize, target: impl Fn(&[u8]) -> bool) -> us
 
 #[test]
 fn no_damage_to_a_tiff_makes_reading_it_panic_hang_or_take_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let n_decoded = run(&["fuzz/seeds/tiff"], 20_000, |bytes| {
         pitwatch_imagery::fuzz::tiff(bytes).is_some_and(|n_blocks| n_blocks > 0)
     });
@@ -157,6 +169,7 @@ fn no_damage_to_a_tiff_makes_reading_it_panic_hang_or_take_memory() {
 
 #[test]
 fn no_damage_to_an_item_or_a_page_makes_reading_it_panic_hang_or_take_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let n_scenes = run(&["fuzz/seeds/stac", "tests/data/stac"], 5_000, |bytes| {
         pitwatch_scenes::fuzz::stac(bytes) > 0
     });
@@ -165,6 +178,7 @@ fn no_damage_to_an_item_or_a_page_makes_reading_it_panic_hang_or_take_memory() {
 
 #[test]
 fn no_damage_to_an_area_makes_reading_it_panic_hang_or_take_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let n_areas = run(&["fuzz/seeds/area", "aoi"], 5_000, |bytes| {
         pitwatch_grid::fuzz::area(bytes).is_some()
     });
@@ -193,6 +207,7 @@ fn with_tag(bytes: &[u8], tag: u16, kind: u16, count: u32, value: u32) -> Vec<u8
 fn a_header_that_counts_millions_of_values_is_refused_before_they_are_kept() {
     const SIDE: u32 = 4096;
     const N_BLOCKS: u32 = SIDE * SIDE;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = fs::read(pitwatch_tests::path(
         "fuzz/seeds/tiff/deflate-tiles-u16.tif",
     ))
