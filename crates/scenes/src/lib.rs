@@ -32,6 +32,7 @@ mod safe;
 mod scene;
 mod search;
 mod source;
+pub mod storage;
 
 mod error;
 mod look;
@@ -44,3 +45,4 @@ pub use passes::{KnownPass, Pass, missing_passes};
 pub use scene::{Asset, Excluded, ExclusionReason, Identity, SOURCE_PROPERTY, Scene};
 pub use search::{Search, SourceReport, search};
 pub use source::{KNOWN_SOURCES, SigningConfig, Source, SourceConfig, SourceKind};
+pub use storage::Storage;
