@@ -39,6 +39,8 @@ pub(crate) struct Refreshed {
     pub(crate) n_fetched: usize,
     pub(crate) n_kept: usize,
     pub(crate) n_damaged: usize,
+    /// True if the mirror's files were compared with their checksums, and what was damaged is removed.
+    pub(crate) is_checked: bool,
     pub(crate) traffic: Traffic,
     pub(crate) n_bytes_lacking: u64,
     /// Sources that failed.
@@ -308,6 +310,7 @@ pub(crate) fn refresh(
             mirror.remove(&damage.scene)?;
         }
     }
+    refreshed.is_checked = true;
     let scenes = &search.found.scenes;
     let remotes: BTreeMap<String, Remote> = sources
         .sources

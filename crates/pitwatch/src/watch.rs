@@ -153,7 +153,12 @@ pub(crate) fn open(
     let notice = notice_of(&found);
     let bar = progress.bar(&format!("{area_id}: open scenes"), n_found as u64);
     let bands = usable_bands(&found.scenes, pipeline);
-    let inputs_sha256 = hash_inputs(source.file.as_deref(), &found.scenes, &bands)?;
+    let inputs_sha256 = hash_inputs(
+        source.file.as_deref(),
+        &found.scenes,
+        &bands,
+        source.is_live,
+    )?;
     let opened = Reader::open(files, &bands, None, &|n_opened| bar.set(n_opened as u64));
     let (reader, skipped) = opened
         .with_context(|| format!("{area_id}: none of {n_found} scenes can be opened"))
@@ -314,8 +319,15 @@ fn scene_files(scene: &Scene) -> SceneFiles {
     }
 }
 
-/// Hashes what the result rests on: the area, which scenes with which decisions, and the bytes of their files.
-fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Result<String> {
+/// Hashes what the result rests on: the area, which scenes with which decisions, and the checksums of their files.
+///
+/// - `is_mirror`: the files were compared with the checksums that their items state, and are not read again.
+fn hash_inputs(
+    area_file: Option<&Path>,
+    scenes: &[Scene],
+    bands: &[Band],
+    is_mirror: bool,
+) -> Result<String> {
     let mut all = Sha256::new();
     if let Some(path) = area_file {
         hash_file(&mut all, path)?;
@@ -339,11 +351,15 @@ fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Re
                     " {} {} ",
                     asset.offset.digital_numbers, asset.scale
                 ));
+                let stated = || Some(asset.stated.get("file:checksum")?.as_str()?.to_owned());
                 // A file that cannot be read is noted where it is opened; here it only gives the run another name.
                 let path = asset.href.strip_prefix("file://").unwrap_or(&asset.href);
-                if hash_file(&mut hash, Path::new(path)).is_err() {
-                    hash.update("unreadable");
-                }
+                let checksum = stated().filter(|_| is_mirror).unwrap_or_else(|| {
+                    // As a mirror's items write it: multihash of SHA-256.
+                    file_sha256(Path::new(path))
+                        .map_or_else(|_| "unreadable".into(), |sum| format!("1220{sum}"))
+                });
+                hash.update(checksum);
             }
             hash.finalize().into()
         })
