@@ -9,10 +9,12 @@
     reason = "a test that cannot prepare its input must stop, and the panic says where"
 )]
 
+mod bucket;
 mod mirror;
 mod output;
 mod program;
 
+pub use bucket::{BucketServer, KEYS, files_below};
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,
 };

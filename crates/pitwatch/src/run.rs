@@ -100,7 +100,7 @@ fn refresh_areas(
     let Some(network) = &options.network else {
         return Ok(checked);
     };
-    for source in pipeline.areas.iter().filter(|source| source.is_live) {
+    for source in pipeline.areas.iter().filter(|area| area.mirror.is_some()) {
         match live::refresh(source, pipeline, network, progress) {
             Ok(refreshed) => {
                 refreshed

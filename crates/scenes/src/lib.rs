@@ -37,7 +37,7 @@ pub mod storage;
 mod error;
 mod look;
 
-pub use catalog::{CatalogInfo, Found, Query, read_catalog};
+pub use catalog::{CatalogInfo, Found, Query, read_catalog, read_mirror};
 pub use error::{Error, Result};
 pub use look::{Expected, Look};
 pub use offset::{Baseline, Offset, OffsetCheck, OffsetGround};

@@ -36,6 +36,8 @@ const PART_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 /// How long a request is tried again while the store does not answer.
 const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest that one request may take: a part of 8 MiB at 30 kB/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(5);
 /// Threads that wait for the store.
 const THREADS: usize = 2;
 
@@ -58,6 +60,17 @@ impl fmt::Debug for Bucket {
 }
 
 impl Bucket {
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Self {
+        Self {
+            store: Arc::new(object_store::memory::InMemory::new()),
+            root: "memory://test".into(),
+            prefix: Path::from("prefix"),
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            state_folder: None,
+        }
+    }
+
     pub(super) fn open(url: &Url, variables: &[(String, String)]) -> Result<Self, String> {
         const FORMS: &str = "a mirror is a folder, or an address such as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX";
         let name = url
@@ -145,6 +158,13 @@ impl Bucket {
     pub(super) fn object(&self, address: &str) -> Option<(Arc<dyn ObjectStore>, Path)> {
         let path = address.strip_prefix(&*self.root)?.strip_prefix('/')?;
         Some((Arc::clone(&self.store), Path::from_url_path(path).ok()?))
+    }
+
+    pub(super) fn name_of(&self, address: &str) -> Option<String> {
+        let (_, key) = self.object(address)?;
+        let parts: Vec<_> = key.prefix_match(&self.prefix)?.collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        Some(parts.join("/"))
     }
 
     /// The key of a file. Names are made of plain letters by their writers, so that none is refused.
@@ -314,6 +334,7 @@ impl Bucket {
 fn client_options() -> ClientOptions {
     ClientOptions::new()
         .with_connect_timeout(Duration::from_secs(10))
+        .with_timeout(REQUEST_TIMEOUT)
         .with_user_agent(object_store::HeaderValue::from_static(concat!(
             "pitwatch/",
             env!("CARGO_PKG_VERSION")
@@ -360,8 +381,9 @@ pub(super) fn wait<T: Send + 'static>(
         .map_err(|_| io::Error::other("the request was given up"))
 }
 
-/// What a store said, as an error of the file it was asked for.
-pub(super) fn told(error: object_store::Error) -> io::Error {
+/// What a store said, as an error of the file it was asked for, without what keys and signatures may stand in.
+#[must_use]
+pub fn told(error: object_store::Error) -> io::Error {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
     let kind = match &error {
         NotFound { .. } if !is_of_bucket(&error.to_string()) => ErrorKind::NotFound,
@@ -403,14 +425,20 @@ fn message_of(error: &object_store::Error) -> String {
             code_of(&text)
         ),
         NotImplemented { operation, .. } => format!("the store cannot do this: {operation}"),
-        _ if text.contains("scheme is not allowed")
-            || text.contains("builder error for url (http:") =>
-        {
+        _ if text.contains("builder error") && text.contains("http://") => {
             "the store's address is not https; set AWS_ALLOW_HTTP=true if that is meant".into()
         }
         _ if text.contains("redirect") => format!(
             "the bucket is of another region; set AWS_REGION{}",
             code_of(&text)
+        ),
+        // Where a machine of the cloud asks for keys, if none are set.
+        _ if text.contains("169.254.169.254") => {
+            "there are no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (GOOGLE_…, AZURE_… for its stores), or AWS_SKIP_SIGNATURE=true to read what is public".into()
+        }
+        _ if text.contains("error sending request") => format!(
+            "the store cannot be reached; see that AWS_ENDPOINT_URL is right: {}",
+            plain(&text)
         ),
         _ => plain(&text),
     }
@@ -462,6 +490,49 @@ mod tests {
             plain(text),
             "error sending request for url (https://a.blob.core.windows.net/c… after 2 s"
         );
+    }
+
+    #[test]
+    fn objects_come_back_as_they_were_put_in_parts_or_whole() {
+        let bucket = Bucket::in_memory();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let names = [
+            "a/short".to_owned(),
+            "a/long".to_owned(),
+            "own".to_owned(),
+            "no".to_owned(),
+        ];
+        let lengths = [5, 2 * PART_BYTES + 7, 0];
+        for (name, length) in names.iter().zip(lengths) {
+            let bytes: Vec<u8> = (0..length).map(|byte| (byte % 251) as u8).collect();
+            std::fs::write(&file, &bytes).unwrap();
+            bucket.put_file(name, &file).unwrap();
+            assert!(
+                bucket.get_all(std::slice::from_ref(name))[0]
+                    .as_ref()
+                    .unwrap()
+                    == &bytes
+            );
+            let hash = bucket
+                .hash_all(std::slice::from_ref(name))
+                .pop()
+                .unwrap()
+                .unwrap();
+            assert_eq!(hash, super::super::hash_file(&file).unwrap());
+        }
+        assert_eq!(
+            bucket.hash_all(&names)[3].as_ref().unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        bucket.put(".lock", b"x").unwrap();
+        bucket.put("a/b/deeper", b"x").unwrap();
+        let listing = bucket.list().unwrap();
+        assert_eq!(listing[""].keys().collect::<Vec<_>>(), ["own"]);
+        assert_eq!(listing["a"].keys().collect::<Vec<_>>(), ["long", "short"]);
+        assert_eq!(bucket.folders().unwrap(), ["a"]);
+        bucket.join("a").remove_all().unwrap();
+        assert_eq!(bucket.list().unwrap().keys().collect::<Vec<_>>(), [""]);
     }
 
     #[test]

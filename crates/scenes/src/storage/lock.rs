@@ -92,7 +92,7 @@ impl Lock {
             let tokens = earlier.iter().chain([&holder.token]);
             note.write(tokens).map_err(Locking::Refused)?;
         }
-        let version = take(bucket, &holder, &earlier)?;
+        let version = take(bucket, &holder, &earlier, EXPIRY)?;
         if let Some(note) = &note {
             note.write([&holder.token].into_iter())
                 .map_err(Locking::Refused)?;
@@ -132,7 +132,15 @@ impl Drop for ObjectLock {
 }
 
 /// Makes the lock, or takes over one whose holder is dead, and returns its version.
-fn take(bucket: &Bucket, holder: &Holder, earlier: &[String]) -> Result<UpdateVersion, Locking> {
+///
+/// - `earlier`: tokens of this machine whose holders have ended.
+/// - `expiry`: age from which a lock is void.
+fn take(
+    bucket: &Bucket,
+    holder: &Holder,
+    earlier: &[String],
+    expiry: Duration,
+) -> Result<UpdateVersion, Locking> {
     let refused = |error: object_store::Error| Locking::Refused(told(error));
     let mut mode = PutMode::Create;
     for _ in 0..TRIES {
@@ -159,10 +167,10 @@ fn take(bucket: &Bucket, holder: &Holder, earlier: &[String]) -> Result<UpdateVe
         match found {
             // An answer that was lost on its way.
             Some(found) if found == *holder => return Ok(version),
-            Some(found) if !earlier.contains(&found.token) && age < EXPIRY => {
+            Some(found) if !earlier.contains(&found.token) && age < expiry => {
                 return Err(Locking::Held(found.text(bucket, modified)));
             }
-            None if age < EXPIRY => {
+            None if age < expiry => {
                 return Err(Locking::Held(format!(
                     "remove {} if nothing writes there",
                     bucket.address(NAME)
@@ -321,5 +329,71 @@ impl Note {
         file.set_len(0)?;
         file.seek(SeekFrom::Start(0))?;
         file.write_all(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_held(taken: &Result<UpdateVersion, Locking>) -> bool {
+        matches!(taken, Err(Locking::Held(_)))
+    }
+
+    #[test]
+    fn a_lock_is_taken_over_from_the_dead_alone() {
+        let bucket = Bucket::in_memory();
+        let (first, second, third) = (Holder::new(), Holder::new(), Holder::new());
+        take(&bucket, &first, &[], EXPIRY).unwrap();
+        assert!(is_held(&take(&bucket, &second, &[], EXPIRY)));
+        assert!(is_held(&take(
+            &bucket,
+            &second,
+            &["another".into()],
+            EXPIRY
+        )));
+        // The answer to the first try was lost.
+        take(&bucket, &first, &[], EXPIRY).unwrap();
+        // Its process is known to have ended.
+        take(&bucket, &second, std::slice::from_ref(&first.token), EXPIRY).unwrap();
+        assert_eq!(get(&bucket).unwrap().0, Some(second));
+        // It was not written for too long.
+        take(&bucket, &third, &[], Duration::ZERO).unwrap();
+        assert_eq!(get(&bucket).unwrap().0, Some(third));
+        bucket.put(NAME, b"what is this").unwrap();
+        assert!(is_held(&take(&bucket, &first, &[], EXPIRY)));
+    }
+
+    #[test]
+    fn a_dropped_lock_is_gone_and_a_lost_one_is_left_to_its_new_holder() {
+        let bucket = Bucket::in_memory();
+        let lock = Lock::of_bucket(&bucket).unwrap();
+        assert!(lock.is_held() && Lock::of_bucket(&bucket).is_err());
+        drop(lock);
+        let lock = Lock::of_bucket(&bucket).unwrap();
+        let Held::Bucket(object) = &lock.0 else {
+            unreachable!("it is one of a bucket")
+        };
+        object.is_lost.store(true, Ordering::Relaxed);
+        assert!(!lock.is_held());
+        drop(lock);
+        assert!(Lock::of_bucket(&bucket).is_err());
+    }
+
+    #[test]
+    fn what_this_machine_held_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bucket = Bucket::in_memory();
+        bucket.state_folder = Some(folder.path().join("state"));
+        let lock = Lock::of_bucket(&bucket).unwrap();
+        let Err(Locking::Held(said)) = Lock::of_bucket(&bucket) else {
+            unreachable!("it is held")
+        };
+        assert_eq!(said, "a process of this machine");
+        // A killed process lets go of its note and leaves the object.
+        let left = bucket.get_all(&[NAME.to_owned()]).pop().unwrap().unwrap();
+        drop(lock);
+        bucket.put(NAME, &left).unwrap();
+        Lock::of_bucket(&bucket).unwrap();
     }
 }

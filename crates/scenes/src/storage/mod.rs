@@ -19,6 +19,7 @@ use url::Url;
 
 use crate::{Error, Result};
 use bucket::Bucket;
+pub use bucket::told;
 pub use lock::{Lock, Locking};
 
 /// Ending of files that are not complete.
@@ -126,6 +127,16 @@ impl Storage {
         match &self.0 {
             Kind::Folder(_) => None,
             Kind::Bucket(bucket) => bucket.object(address),
+        }
+    }
+
+    /// The name of the file at an address in this place's part of its bucket; `None` for a folder's files and for addresses
+    /// elsewhere.
+    #[must_use]
+    pub fn name_of(&self, address: &str) -> Option<String> {
+        match &self.0 {
+            Kind::Folder(_) => None,
+            Kind::Bucket(bucket) => bucket.name_of(address),
         }
     }
 
@@ -372,6 +383,9 @@ mod tests {
             .object("s3://bucket/some/prefix/area/a%252Fb/x.json")
             .unwrap();
         assert_eq!(path.as_ref(), "some/prefix/area/a%2Fb/x.json");
+        let name = bucket.name_of("s3://bucket/some/prefix/area/a%252Fb/x.json");
+        assert_eq!(name.as_deref(), Some("a%2Fb/x.json"));
+        assert_eq!(bucket.name_of("s3://bucket/some/prefix/area2/x.json"), None);
         assert!(
             bucket
                 .object("s3://another/some/prefix/area/x.json")
