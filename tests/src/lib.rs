@@ -9,6 +9,7 @@
     reason = "a test that cannot prepare its input must stop, and the panic says where"
 )]
 
+mod bucket;
 mod live;
 mod mirror;
 mod output;
@@ -16,6 +17,7 @@ mod program;
 mod server;
 mod servers;
 
+pub use bucket::{BucketServer, KEYS, files_below};
 pub use live::{Case, Catalog, Form, Live, Paging, S3_KEYS, TOKEN, Tile, World};
 pub use mirror::{
     MONITOR_FROM, Mirror, Pit, Spec, break_blocks, clouded, copy_folder, day, pixels, revisit,

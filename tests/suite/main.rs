@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod bucket;
 mod command_line;
 mod demo;
 mod faults;

@@ -58,10 +58,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A mirror that another process writes.
-    #[error("the mirror {} is held by another fetch; wait for it, or give another --mirror", path.display())]
+    #[error("the mirror {} is held by another fetch{}; wait for it, or give another --mirror", path.display(), in_brackets(holder))]
     MirrorLocked {
-        /// The area's folder.
+        /// The area's part of the mirror.
         path: PathBuf,
+        /// Who holds it, and what to do if that process is dead; empty where the operating system lets go by itself.
+        holder: String,
     },
     /// A description of a result raster that contradicts itself, or pixels that do not fit it.
     #[error("cannot write {}: {reason}", path.display())]
@@ -123,6 +125,14 @@ pub(crate) enum Defect {
     Decompress(String),
     #[error("it decompresses to {got} bytes instead of {expected}")]
     Size { got: usize, expected: usize },
+}
+
+fn in_brackets(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(" ({text})")
+    }
 }
 
 fn first_reason(skipped: &[SkippedScene]) -> String {

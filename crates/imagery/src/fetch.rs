@@ -1,6 +1,6 @@
 //! From a source's files to the mirror: only the blocks that the area's cells need, digital numbers untouched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use pitwatch_grid::{Band, Crs, GeoBox, Point, Region, Shape, Window};
 use pitwatch_scenes::net::Remote;
+use pitwatch_scenes::storage::unfinished;
 use pitwatch_scenes::{Asset as Named, Scene};
 use tokio::sync::Semaphore;
 
@@ -19,9 +20,7 @@ use crate::cog::{Block, BlockBytes, Header, Sample};
 use crate::decode::{Covered, Placing, block_into_plane};
 use crate::error::{Defect, Error, Result};
 use crate::jp2::Jp2;
-use crate::mirror::{
-    Mirror, Stored, agrees_with, complete, file_error, hash, inputs_of, unfinished,
-};
+use crate::mirror::{Mirror, Stored, agrees_with, file_error, inputs_of};
 use crate::scene::{Asset, Footprint};
 use crate::source::{Place, Store, location_from_href};
 use crate::tiff::{Depth, TiffWriter};
@@ -86,7 +85,11 @@ pub struct FetchReport {
 
 /// What all scenes of a fetch share.
 struct Work<'a> {
-    mirror: &'a Mirror,
+    mirror: Arc<Mirror>,
+    /// Names of the folders that were there at the start, complete or not.
+    folders: BTreeSet<String>,
+    /// What each scene that was there at the start rests on, by the name of its folder.
+    inputs: BTreeMap<String, String>,
     region: &'a Region,
     bands: &'a [Band],
     remotes: &'a BTreeMap<String, Remote>,
@@ -145,7 +148,7 @@ enum Trouble {
 ///
 /// If it is called from an asynchronous task.
 pub fn fetch(
-    mirror: &Mirror,
+    mirror: &Arc<Mirror>,
     region: &Region,
     scenes: &[Scene],
     bands: &[Band],
@@ -160,8 +163,16 @@ pub fn fetch(
         .build()
         .map_err(|source| Error::Start { source })?;
     let memory_permits = (options.memory_bytes / BYTES_PER_PERMIT).max(1);
+    let listing = mirror.list()?;
+    let n_bytes = listing
+        .iter()
+        .filter(|(folder, _)| !folder.is_empty())
+        .flat_map(|(_, files)| files.values())
+        .sum();
     let work = Work {
-        mirror,
+        mirror: Arc::clone(mirror),
+        inputs: mirror.inputs(&listing),
+        folders: listing.into_keys().collect(),
         region,
         bands,
         remotes,
@@ -169,7 +180,7 @@ pub fn fetch(
         memory: Semaphore::new(memory_permits.min(Semaphore::MAX_PERMITS)),
         memory_permits,
         disk_limit: options.disk_limit,
-        disk_used: AtomicU64::new(mirror.n_bytes()?),
+        disk_used: AtomicU64::new(n_bytes),
         cells: Mutex::default(),
     };
     let mut outcomes = Vec::new();
@@ -224,13 +235,8 @@ impl Work<'_> {
         let candidates: Vec<&Scene> = std::iter::once(scene).chain(&scene.alternatives).collect();
         // A scene that came from a later source is kept too.
         for candidate in &candidates {
-            let inputs = self.inputs(candidate);
-            let stored = self.mirror.item(&candidate.id);
-            let is_same = stored.is_some_and(|item| {
-                item.pointer("/properties/pitwatch:inputs")
-                    .and_then(|value| value.as_str())
-                    == Some(&inputs)
-            });
+            let stored = self.inputs.get(&Mirror::scene_name(&candidate.id));
+            let is_same = stored == Some(&self.inputs_of(candidate));
             if is_same {
                 return Ok(FetchOutcome::Kept);
             }
@@ -265,7 +271,7 @@ impl Work<'_> {
     }
 
     /// What a scene in the mirror rests on, as a hash.
-    fn inputs(&self, scene: &Scene) -> String {
+    fn inputs_of(&self, scene: &Scene) -> String {
         let mut parts = BTreeMap::from([
             ("form".to_owned(), FORM.to_owned()),
             ("id".to_owned(), scene.id.clone()),
@@ -308,13 +314,14 @@ impl Work<'_> {
         if self.is_full() {
             return Err(Trouble::DiskLimit);
         }
-        let folder = self.mirror.scene_folder(&scene.id);
-        if folder.exists() {
+        if self.folders.contains(&Mirror::scene_name(&scene.id)) {
             // Left by work that was interrupted, or of a product that is replaced.
-            self.mirror.remove(&folder).map_err(Trouble::Disk)?;
+            self.clear(&scene.id).await?;
         }
-        fs::create_dir_all(&folder)
-            .map_err(|error| Trouble::Disk(file_error("make the folder", &folder)(error)))?;
+        let folder = self
+            .mirror
+            .make_workplace(&scene.id)
+            .map_err(Trouble::Disk)?;
         let rasters = self.rasters(scene);
         let done = join_all(
             rasters
@@ -338,7 +345,8 @@ impl Work<'_> {
         }
         let is_whole = stored.len() == rasters.len();
         if first_trouble.is_some() || !is_whole {
-            let _ = fs::remove_dir_all(&folder);
+            // What stays is no part of the mirror, for want of an item.
+            let _ = self.clear(&scene.id).await;
             self.give_disk(stored.iter().map(|raster| raster.n_bytes).sum());
         }
         match first_trouble {
@@ -349,12 +357,32 @@ impl Work<'_> {
             )),
             None => {
                 let n_bytes = stored.iter().map(|raster| raster.n_bytes).sum();
-                self.mirror
-                    .write_item(scene, &stored, &self.inputs(scene))
-                    .map_err(Trouble::Disk)?;
+                let (named, inputs) = (scene.clone(), self.inputs_of(scene));
+                self.in_mirror(move |mirror| mirror.write_item(&named, &stored, &inputs))
+                    .await?;
                 Ok(Some(n_bytes))
             }
         }
+    }
+
+    /// Removes what there is of a scene.
+    async fn clear(&self, scene_id: &str) -> std::result::Result<(), Trouble> {
+        let name = Mirror::scene_name(scene_id);
+        self.in_mirror(move |mirror| mirror.remove(&name)).await
+    }
+
+    /// Runs work that waits for the mirror's disk or store, while the network goes on.
+    async fn in_mirror<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Mirror) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, Trouble> {
+        let mirror = Arc::clone(&self.mirror);
+        let done = tokio::task::spawn_blocking(move || work(&mirror)).await;
+        done.map_err(|error| {
+            let source = std::io::Error::other(error);
+            Trouble::Disk(file_error("write to", Path::new("the mirror"))(source))
+        })?
+        .map_err(Trouble::Disk)
     }
 
     fn is_full(&self) -> bool {
@@ -395,8 +423,7 @@ impl Work<'_> {
         let Some(plan) = self.plan(&grid).map_err(trouble)? else {
             return Ok(None);
         };
-        let path = folder.join(format!("{name}.tif"));
-        let part = unfinished(&path);
+        let part = unfinished(&folder.join(format!("{name}.tif")));
         let written = self
             .write(&plan, &opened, &grid, depth, &part, &place)
             .await;
@@ -409,15 +436,12 @@ impl Work<'_> {
                 Err(Trouble::DiskLimit)
             }
             Ok(_) => {
-                complete(&part, &path).map_err(Trouble::Disk)?;
-                let (n_bytes, sha256) =
-                    hash(&path).map_err(|error| Trouble::Disk(file_error("read", &path)(error)))?;
-                Ok(Some(Stored {
-                    name: name.to_owned(),
-                    geobox: plan.geobox,
-                    n_bytes,
-                    sha256,
-                }))
+                let (scene_id, name) = (scene.id.clone(), name.to_owned());
+                self.in_mirror(move |mirror| {
+                    mirror.put_raster(&scene_id, &name, plan.geobox, &part)
+                })
+                .await
+                .map(Some)
             }
             Err(error) => {
                 let _ = fs::remove_file(&part);

@@ -6,48 +6,53 @@
 //! MIRROR/AREA/SCENE/red.tif … scl.tif
 //! ```
 //!
-//! Files are written under a temporary name and renamed. What is written depends on the scene and the area alone, not on
-//! the order of work or on what was interrupted.
+//! A file is there whole or not at all. What is written depends on the scene and the area alone, not on the order of work
+//! or on what was interrupted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use geo::{BoundingRect, MultiPolygon};
 use md5::Md5;
 use pitwatch_grid::{GeoBox, Shape, format_time};
 use pitwatch_scenes::net::bare;
+use pitwatch_scenes::storage::{Listing, Lock, Locking, Storage, hash_file};
 use pitwatch_scenes::{SOURCE_PROPERTY, Scene};
-use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
 /// Ending of files that are not complete.
-const UNFINISHED: &str = "part";
+const UNFINISHED: &str = ".part";
 /// Longest name of a scene's folder, below what file systems take (255) with an ending.
 const MAX_NAME: usize = 160;
 /// Multihash of SHA-256: its code 0x12 and length 0x20 (<https://multiformats.io/multihash/>; STAC `file` extension 2.1).
 const MULTIHASH: &str = "1220";
+/// Multihash of MD5: its code 0xd5 as a varint and length 0x10.
+const MULTIHASH_MD5: &str = "d50110";
+/// Name of the collection.
+const COLLECTION: &str = "collection.json";
 
 /// One area's part of a mirror, held for writing until it is dropped.
 #[derive(Debug)]
 pub struct Mirror {
-    folder: PathBuf,
+    storage: Storage,
     area_id: String,
-    /// Held open, and so locked.
-    _lock: File,
+    lock: Lock,
+    /// Where rasters are made that go to a bucket; in a folder they are made in place.
+    workshop: Option<tempfile::TempDir>,
 }
 
 /// A file of a mirror that is not what its item says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Damage {
-    /// The scene's folder.
-    pub scene: PathBuf,
-    /// The file.
-    pub file: PathBuf,
+    /// The name of the scene's folder.
+    pub scene: String,
+    /// Path or address of the file.
+    pub file: String,
     /// What is wrong.
     pub reason: String,
 }
@@ -78,93 +83,161 @@ pub(crate) struct Stored {
 impl Mirror {
     /// Opens an area's part of a mirror for writing, and makes it where there is none.
     ///
-    /// - `root`: the mirror's folder.
+    /// # Errors
+    ///
+    /// If another process holds it, or it cannot be written.
+    pub fn open(root: &Storage, area_id: &str) -> Result<Self> {
+        Self::open_area(root.join(&escaped(area_id)), area_id)
+    }
+
+    /// As [`Mirror::open`], by where the area's part is.
     ///
     /// # Errors
     ///
-    /// If another process holds it, or the folder cannot be written.
-    pub fn open(root: &Path, area_id: &str) -> Result<Self> {
-        let folder = root.join(escaped(area_id));
-        fs::create_dir_all(&folder).map_err(file_error("make the folder", &folder))?;
-        let path = folder.join(".lock");
-        let lock = File::create(&path).map_err(file_error("write", &path))?;
-        lock.try_lock().map_err(|_| Error::MirrorLocked {
-            path: folder.clone(),
+    /// As [`Mirror::open`].
+    pub fn open_area(storage: Storage, area_id: &str) -> Result<Self> {
+        let lock = storage.lock().map_err(|locking| match locking {
+            Locking::Held(holder) => Error::MirrorLocked {
+                path: storage.address("").into(),
+                holder,
+            },
+            Locking::Refused(source) => at("write to", &storage, "")(source),
         })?;
+        let workshop = match storage.path() {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().map_err(|source| Error::File {
+                doing: "make a folder in",
+                path: std::env::temp_dir(),
+                source,
+            })?),
+        };
         Ok(Self {
-            folder,
+            storage,
             area_id: area_id.to_owned(),
-            _lock: lock,
+            lock,
+            workshop,
         })
     }
 
-    /// The area's folder: a catalog that can be read.
+    /// Where the area's part is: a catalog that can be read.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn storage(&self) -> &Storage {
+        &self.storage
     }
 
-    /// The folder of a scene.
-    pub(crate) fn scene_folder(&self, scene_id: &str) -> PathBuf {
-        self.folder.join(escaped(scene_id))
+    /// The name of a scene's folder.
+    pub(crate) fn scene_name(scene_id: &str) -> String {
+        escaped(scene_id)
     }
 
-    /// Bytes that the area's part takes.
+    /// A folder of this machine to make a scene's rasters in.
     ///
     /// # Errors
     ///
-    /// If it cannot be listed.
-    pub fn n_bytes(&self) -> Result<u64> {
-        let mut sum = 0;
-        for scene in folders(&self.folder)? {
-            for file in files(&scene)? {
-                sum += fs::metadata(&file).map_or(0, |meta| meta.len());
-            }
-        }
-        Ok(sum)
+    /// If it cannot be made.
+    pub(crate) fn make_workplace(&self, scene_id: &str) -> Result<PathBuf> {
+        let root = match (&self.workshop, self.storage.path()) {
+            (Some(workshop), _) => workshop.path(),
+            (None, Some(folder)) => folder,
+            (None, None) => Path::new("."),
+        };
+        let folder = root.join(escaped(scene_id));
+        fs::create_dir_all(&folder).map_err(file_error("make the folder", &folder))?;
+        Ok(folder)
+    }
+
+    /// Lengths of its files, by folder and name.
+    pub(crate) fn list(&self) -> Result<Listing> {
+        self.storage.list().map_err(at("list", &self.storage, ""))
     }
 
     /// Writes a file of the area's folder, whole or not at all.
     ///
     /// # Errors
     ///
-    /// If the disk refuses.
+    /// If the disk or the store refuses.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        write_whole(&self.folder.join(escaped(name)), bytes)
+        self.put(&escaped(name), bytes)
     }
 
-    /// The scene's item as it lies in the mirror.
-    pub(crate) fn item(&self, scene_id: &str) -> Option<Value> {
-        let path = item_path(&self.scene_folder(scene_id))?;
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.check_lock()?;
+        let put = self.storage.put(name, bytes);
+        put.map_err(at("write", &self.storage, name))
     }
 
-    /// Removes a scene, so that it is fetched anew.
+    fn check_lock(&self) -> Result<()> {
+        if self.lock.is_held() {
+            Ok(())
+        } else {
+            Err(Error::MirrorLocked {
+                path: self.storage.address("").into(),
+                holder: "it was taken over while the store could not be reached".into(),
+            })
+        }
+    }
+
+    /// What each scene that is there rests on, by the name of its folder.
+    pub(crate) fn inputs(&self, listing: &Listing) -> BTreeMap<String, String> {
+        let items = items_of(&self.storage, listing).into_iter();
+        items
+            .filter_map(|(scene, item)| {
+                let inputs = item
+                    .ok()?
+                    .pointer("/properties/pitwatch:inputs")?
+                    .as_str()?
+                    .to_owned();
+                Some((scene, inputs))
+            })
+            .collect()
+    }
+
+    /// Removes a scene, by the name of its folder, so that it is fetched anew.
     ///
     /// # Errors
     ///
     /// If it cannot be removed.
-    pub fn remove(&self, scene: &Path) -> Result<()> {
+    pub fn remove(&self, scene: &str) -> Result<()> {
+        self.check_lock()?;
         // The item goes first: without it the rest is nothing.
-        if let Some(item) = item_path(scene)
-            && item.exists()
-        {
-            fs::remove_file(&item).map_err(file_error("remove", &item))?;
+        let item = item_name(scene);
+        let removed = self.storage.remove(&item);
+        removed.map_err(at("remove", &self.storage, &item))?;
+        let removed = self.storage.remove_folder(scene);
+        removed.map_err(at("remove", &self.storage, scene))?;
+        if let Some(workshop) = &self.workshop {
+            let _ = fs::remove_dir_all(workshop.path().join(scene));
         }
-        fs::remove_dir_all(scene).map_err(file_error("remove", scene))
+        Ok(())
+    }
+
+    /// Moves a raster that is complete to its place.
+    ///
+    /// - `from`: a file of the scene's workplace.
+    pub(crate) fn put_raster(
+        &self,
+        scene_id: &str,
+        name: &str,
+        geobox: GeoBox,
+        from: &Path,
+    ) -> Result<Stored> {
+        self.check_lock()?;
+        let (n_bytes, sha256) = hash_file(from).map_err(file_error("read", from))?;
+        let file = format!("{}/{name}.tif", escaped(scene_id));
+        let put = self.storage.put_file(&file, from);
+        put.map_err(at("write", &self.storage, &file))?;
+        Ok(Stored {
+            name: name.to_owned(),
+            geobox,
+            n_bytes,
+            sha256,
+        })
     }
 
     /// Writes a scene's item, which makes it a part of the mirror.
     pub(crate) fn write_item(&self, scene: &Scene, rasters: &[Stored], inputs: &str) -> Result<()> {
-        let folder = self.scene_folder(&scene.id);
         let item = item_of(&self.area_id, scene, rasters, inputs);
-        let Some(path) = item_path(&folder) else {
-            return Err(Error::Raster {
-                path: folder,
-                reason: "a scene without a name".into(),
-            });
-        };
-        write_whole(&path, &pretty(&item)?)
+        self.put(&item_name(&escaped(&scene.id)), &pretty(&item)?)
     }
 
     /// Writes the collection of all scenes that are there.
@@ -173,14 +246,11 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// If the folder cannot be read or written.
+    /// If the mirror cannot be read or written.
     pub fn write_collection(&self, title: &str, bounds: [f64; 4], notice: &str) -> Result<()> {
         let mut items: Vec<(String, String, String)> = Vec::new();
-        for folder in folders(&self.folder)? {
-            let Some(item) = item_path(&folder).and_then(|path| fs::read(path).ok()) else {
-                continue;
-            };
-            let Ok(item) = serde_json::from_slice::<Value>(&item) else {
+        for (name, item) in items_of(&self.storage, &self.list()?) {
+            let Ok(item) = item else {
                 continue;
             };
             let text = |pointer: &str| {
@@ -189,10 +259,6 @@ impl Mirror {
                     .unwrap_or_default()
                     .to_owned()
             };
-            let name = folder
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
             items.push((text("/properties/datetime"), text("/id"), name));
         }
         items.sort();
@@ -223,51 +289,58 @@ impl Mirror {
             "extent": { "spatial": { "bbox": [bounds] }, "temporal": { "interval": [interval] } },
             "links": links,
         });
-        write_whole(&self.folder.join("collection.json"), &pretty(&collection)?)
+        self.put(COLLECTION, &pretty(&collection)?)
     }
 
     /// Reads every file and compares it with what its item says.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be listed.
+    /// If the mirror cannot be listed.
     pub fn check(&self) -> Result<Checked> {
-        check(&self.folder)
+        check(&self.storage)
     }
 
-    /// Removes what no item names: files of interrupted work and scenes that were never completed. Returns their names.
+    /// Removes what no item names: files of interrupted work and scenes that were never completed. Returns their paths or
+    /// addresses.
     ///
     /// # Errors
     ///
     /// If something cannot be removed.
-    pub fn prune(&self) -> Result<Vec<PathBuf>> {
+    pub fn prune(&self) -> Result<Vec<String>> {
+        let mut unwanted: Vec<String> = Vec::new();
         let mut removed = Vec::new();
-        for scene in folders(&self.folder)? {
-            let item = item_path(&scene).filter(|path| path.exists());
-            let Some(item) = item else {
-                fs::remove_dir_all(&scene).map_err(file_error("remove", &scene))?;
-                removed.push(scene);
+        let listing = self.list()?;
+        let items: BTreeMap<String, _> = items_of(&self.storage, &listing).into_iter().collect();
+        for (folder, files) in &listing {
+            if folder.is_empty() {
+                let of_work = files.keys().filter(|name| name.ends_with(UNFINISHED));
+                unwanted.extend(of_work.cloned());
+                continue;
+            }
+            let Some(item) = items.get(folder) else {
+                self.remove(folder)?;
+                removed.push(self.storage.address(folder));
                 continue;
             };
-            let named: Vec<PathBuf> = rasters_of(&item)
+            let named: Vec<String> = item
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(rasters_of)
                 .map(|rasters| rasters.into_iter().map(|raster| raster.0).collect())
                 .unwrap_or_default();
-            for file in files(&scene)? {
-                if file != item && !named.contains(&file) {
-                    fs::remove_file(&file).map_err(file_error("remove", &file))?;
-                    removed.push(file);
-                }
-            }
+            let own = item_name(folder);
+            let files = files.keys().map(|name| format!("{folder}/{name}"));
+            unwanted.extend(files.filter(|file| {
+                *file != own && !named.iter().any(|name| *file == format!("{folder}/{name}"))
+            }));
         }
-        for file in files(&self.folder)? {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == UNFINISHED)
-            {
-                fs::remove_file(&file).map_err(file_error("remove", &file))?;
-                removed.push(file);
-            }
+        for name in unwanted {
+            let gone = self.storage.remove(&name);
+            gone.map_err(at("remove", &self.storage, &name))?;
+            removed.push(self.storage.address(&name));
         }
+        removed.sort();
         Ok(removed)
     }
 }
@@ -276,68 +349,77 @@ impl Mirror {
 ///
 /// # Errors
 ///
-/// If the folder cannot be listed.
-pub fn check(folder: &Path) -> Result<Checked> {
-    let scenes = folders(folder)?;
-    let checked: Vec<Checked> = scenes.par_iter().map(|scene| check_scene(scene)).collect();
-    let mut all = Checked::default();
-    for one in checked {
-        all.n_scenes += one.n_scenes;
-        all.n_files += one.n_files;
-        all.n_bytes += one.n_bytes;
-        all.damaged.extend(one.damaged);
-    }
-    all.damaged.sort();
-    Ok(all)
-}
-
-fn check_scene(scene: &Path) -> Checked {
+/// If it cannot be listed.
+pub fn check(area: &Storage) -> Result<Checked> {
+    let listing = area.list().map_err(at("list", area, ""))?;
     let mut checked = Checked::default();
-    let Some(item) = item_path(scene).filter(|path| path.exists()) else {
-        // Work that was interrupted: no part of the mirror.
-        return checked;
-    };
-    checked.n_scenes = 1;
-    let mut damaged = |file: &Path, reason: String| {
-        checked.damaged.push(Damage {
-            scene: scene.to_owned(),
-            file: file.to_owned(),
-            reason,
-        });
-    };
-    match rasters_of(&item) {
-        Err(reason) => damaged(&item, reason),
-        Ok(rasters) => {
-            for (file, n_bytes, sha256) in rasters {
-                match hash(&file) {
-                    Err(error) => damaged(&file, format!("it cannot be read: {error}")),
-                    Ok((length, _)) if length != n_bytes => {
-                        damaged(&file, format!("it has {length} bytes instead of {n_bytes}"));
-                    }
-                    Ok((_, found)) if found != sha256 => {
-                        damaged(&file, "its bytes are not those of its checksum".into());
-                    }
-                    Ok((length, _)) => {
-                        checked.n_files += 1;
-                        checked.n_bytes += length;
-                    }
-                }
-            }
+    let mut files: Vec<(String, String, u64, String)> = Vec::new();
+    // A folder without an item is work that was interrupted: no part of the mirror.
+    for (scene, item) in items_of(area, &listing) {
+        checked.n_scenes += 1;
+        match item.and_then(|item| rasters_of(&item)) {
+            Err(reason) => checked.damaged.push(Damage {
+                file: area.address(&item_name(&scene)),
+                scene,
+                reason,
+            }),
+            Ok(rasters) => files.extend(rasters.into_iter().map(|(name, n_bytes, sha256)| {
+                (scene.clone(), format!("{scene}/{name}"), n_bytes, sha256)
+            })),
         }
     }
-    checked
+    let names: Vec<String> = files.iter().map(|file| file.1.clone()).collect();
+    for ((scene, name, n_bytes, sha256), found) in files.into_iter().zip(area.hash_all(&names)) {
+        let reason = match found {
+            Err(error) => format!("it cannot be read: {error}"),
+            Ok((length, _)) if length != n_bytes => {
+                format!("it has {length} bytes instead of {n_bytes}")
+            }
+            Ok((_, found)) if found != sha256 => "its bytes are not those of its checksum".into(),
+            Ok((length, _)) => {
+                checked.n_files += 1;
+                checked.n_bytes += length;
+                continue;
+            }
+        };
+        checked.damaged.push(Damage {
+            scene,
+            file: area.address(&name),
+            reason,
+        });
+    }
+    checked.damaged.sort();
+    Ok(checked)
+}
+
+/// The items of the scenes that are there, by the name of their folder, or what is wrong with one.
+fn items_of(
+    area: &Storage,
+    listing: &Listing,
+) -> Vec<(String, std::result::Result<Value, String>)> {
+    let has_item = |(folder, files): &(&String, &BTreeMap<String, u64>)| {
+        !folder.is_empty() && files.contains_key(&format!("{folder}.json"))
+    };
+    let scenes = listing
+        .iter()
+        .filter(has_item)
+        .map(|(folder, _)| folder.clone());
+    let scenes: Vec<String> = scenes.collect();
+    let names: Vec<String> = scenes.iter().map(|scene| item_name(scene)).collect();
+    let parse = |text: std::io::Result<Vec<u8>>| {
+        let text = text.map_err(|error| format!("it cannot be read: {error}"))?;
+        serde_json::from_slice(&text).map_err(|error| format!("it is no JSON: {error}"))
+    };
+    let items = area.get_all(&names).into_iter().map(parse);
+    scenes.into_iter().zip(items).collect()
 }
 
 /// The files that an item names, with length and SHA-256.
-fn rasters_of(item: &Path) -> std::result::Result<Vec<(PathBuf, u64, String)>, String> {
-    let text = fs::read(item).map_err(|error| format!("it cannot be read: {error}"))?;
-    let value: Value =
-        serde_json::from_slice(&text).map_err(|error| format!("it is no JSON: {error}"))?;
-    let assets = value
+fn rasters_of(item: &Value) -> std::result::Result<Vec<(String, u64, String)>, String> {
+    let assets = item
         .get("assets")
         .and_then(Value::as_object)
         .ok_or("it has no assets")?;
-    let folder = item.parent().unwrap_or(Path::new(""));
     assets
         .values()
         .map(|asset| {
@@ -353,7 +435,7 @@ fn rasters_of(item: &Path) -> std::result::Result<Vec<(PathBuf, u64, String)>, S
                 .and_then(|text| text.strip_prefix(MULTIHASH));
             match (name, n_bytes, sha256) {
                 (Some(name), Some(n_bytes), Some(sha256)) => {
-                    Ok((folder.join(name), n_bytes, sha256.to_owned()))
+                    Ok((name.to_owned(), n_bytes, sha256.to_owned()))
                 }
                 _ => Err("an asset of it has no address, length or checksum".to_owned()),
             }
@@ -525,101 +607,31 @@ pub(crate) fn escaped(name: &str) -> String {
 }
 
 /// The item of a scene's folder, which bears its name.
-fn item_path(scene: &Path) -> Option<PathBuf> {
-    let name = scene.file_name()?.to_string_lossy().into_owned();
-    Some(scene.join(format!("{name}.json")))
-}
-
-/// The folders of a folder, by name; none if it is not there. Hidden ones are not meant.
-fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = entries(folder)?;
-    found.retain(|path| path.is_dir());
-    Ok(found)
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = entries(folder)?;
-    found.retain(|path| path.is_file());
-    Ok(found)
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let listed = match fs::read_dir(folder) {
-        Ok(listed) => listed,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(file_error("list", folder)(error)),
-    };
-    let mut found = Vec::new();
-    for entry in listed {
-        let path = entry.map_err(file_error("list", folder))?.path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// Where a file is written before it is complete.
-pub(crate) fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(UNFINISHED);
-    path.with_file_name(name)
-}
-
-/// Gives a complete file its name.
-pub(crate) fn complete(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(file_error("write", to))
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = unfinished(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&part);
-        file_error("write", path)(error)
-    })?;
-    complete(&part, path)
-}
-
-/// Length and SHA-256 of a file.
-pub(crate) fn hash(path: &Path) -> std::io::Result<(u64, String)> {
-    hash_with::<Sha256>(path)
+fn item_name(scene: &str) -> String {
+    format!("{scene}/{scene}.json")
 }
 
 /// False if a file's bytes contradict its checksum, a hexadecimal multihash (<https://multiformats.io/multihash/>) of
 /// SHA-256 or MD5. One of another kind says nothing.
 pub(crate) fn agrees_with(path: &Path, checksum: &str) -> std::io::Result<bool> {
     let checksum = checksum.to_ascii_lowercase();
-    Ok(if let Some(digest) = checksum.strip_prefix("1220") {
-        hash_with::<Sha256>(path)?.1 == digest
-    } else if let Some(digest) = checksum.strip_prefix("d50110") {
-        hash_with::<Md5>(path)?.1 == digest
+    Ok(if let Some(digest) = checksum.strip_prefix(MULTIHASH) {
+        digest_of::<Sha256>(path)? == digest
+    } else if let Some(digest) = checksum.strip_prefix(MULTIHASH_MD5) {
+        digest_of::<Md5>(path)? == digest
     } else {
         true
     })
 }
 
-fn hash_with<D: Digest>(path: &Path) -> std::io::Result<(u64, String)> {
+fn digest_of<D: Digest>(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hash = D::new();
     let mut piece = vec![0; 1 << 16];
-    let mut length = 0;
     loop {
         match file.read(&mut piece)? {
-            0 => return Ok((length, hex(&hash.finalize()))),
-            n => {
-                length += n as u64;
-                hash.update(&piece[..n]);
-            }
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&piece[..n]),
         }
     }
 }
@@ -644,6 +656,18 @@ pub(crate) fn file_error<'a>(
     move |source| Error::File {
         doing,
         path: path.to_owned(),
+        source,
+    }
+}
+
+fn at<'a>(
+    doing: &'static str,
+    storage: &'a Storage,
+    name: &'a str,
+) -> impl Fn(std::io::Error) -> Error + 'a {
+    move |source| Error::File {
+        doing,
+        path: storage.address(name).into(),
         source,
     }
 }

@@ -7,6 +7,7 @@ use pitwatch_grid::{
     Band, Cube, Day, GeoBox, MISSING_REFLECTANCE, NOT_ACQUIRED, QUARANTINED, READ_FAILED, Shape,
     UtcTime, Window,
 };
+use pitwatch_scenes::storage::Storage;
 use rayon::prelude::*;
 use tokio::runtime::Runtime;
 
@@ -14,7 +15,7 @@ use crate::cog::{Block, BlockBytes, largest_packed_bytes};
 use crate::decode::{Covered, block_into_plane, class_row, reflectance_row};
 use crate::error::{Defect, Error, ReadFailure, Result, SkippedScene};
 use crate::scene::{Asset, Footprint, OpenedScene, Scene, Slot, majority_lattice, open_scene};
-use crate::source::{Place, SceneFiles, Store};
+use crate::source::{Files, Place, SceneFiles};
 use crate::warp::Warp;
 
 /// Packed bytes that are fetched together. One such batch is decoded while the next is fetched.
@@ -89,17 +90,33 @@ impl Reader {
         lattice: Option<&GeoBox>,
         progress: &dyn Fn(usize),
     ) -> Result<(Self, Vec<SkippedScene>)> {
+        Self::open_from(None, scenes, bands, lattice, progress)
+    }
+
+    /// Opens the headers of all scenes, as [`Reader::open`] does, of which some may lie in the bucket of a mirror.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::open`].
+    pub fn open_from(
+        mirror: Option<&Storage>,
+        scenes: Vec<SceneFiles>,
+        bands: &[Band],
+        lattice: Option<&GeoBox>,
+        progress: &dyn Fn(usize),
+    ) -> Result<(Self, Vec<SkippedScene>)> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(FETCH_THREADS)
             .max_blocking_threads(FILE_THREADS)
             .thread_name("fetch")
+            .enable_time()
             .build()
             .map_err(|source| Error::Start { source })?;
-        let store = Store::local();
+        let files = Files::new(mirror);
 
         let opened = runtime.block_on(async {
             let mut outcomes = futures::stream::iter(scenes)
-                .map(|scene| open_scene(&store, scene, bands))
+                .map(|scene| open_scene(&files, scene, bands))
                 .buffered(FILES_IN_FLIGHT);
             let mut opened = Vec::new();
             while let Some(outcome) = outcomes.next().await {

@@ -8,7 +8,7 @@ use pitwatch_grid::{Band, Crs, GeoBox, Point, Shape, UtcTime, Window};
 use crate::cog::{Block, Header};
 use crate::decode::{Calibration, Covered, Placing};
 use crate::error::{Defect, SkippedScene};
-use crate::source::{Place, SceneFiles, Source, Store, location_from_href};
+use crate::source::{Files, Place, SceneFiles, Source};
 
 /// Digital numbers that no offset reaches; it keeps sums far from overflow.
 const MAX_OFFSET: u32 = 1 << 20;
@@ -315,7 +315,7 @@ impl OpenedScene {
 
 /// Opens the files of a scene that are wanted.
 pub(crate) async fn open_scene(
-    store: &Store,
+    files: &Files,
     scene: SceneFiles,
     bands: &[Band],
 ) -> std::result::Result<OpenedScene, SkippedScene> {
@@ -353,7 +353,7 @@ pub(crate) async fn open_scene(
         return Err(skip("it has none of the bands wanted".into()));
     }
     let opened = join_all(wanted.into_iter().map(|(slot, source)| async move {
-        match open_source(store, &source).await {
+        match open_source(files, &source).await {
             Ok((place, header)) => Ok((slot, source, place, header)),
             Err(defect) => Err(format!("{}: {defect}", source.href)),
         }
@@ -374,10 +374,10 @@ pub(crate) async fn open_scene(
 }
 
 async fn open_source(
-    store: &Store,
+    files: &Files,
     source: &Source,
 ) -> std::result::Result<(Place, Header), Defect> {
-    let place = Place::Stored(store.clone(), location_from_href(&source.href)?);
+    let place = files.place(&source.href)?;
     if !(source.scale.is_finite() && source.scale > 0.0)
         || source.offset.unsigned_abs() > MAX_OFFSET
     {

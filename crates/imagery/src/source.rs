@@ -10,6 +10,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use pitwatch_grid::{Band, UtcTime};
 use pitwatch_scenes::net::Remote;
+use pitwatch_scenes::storage::{Storage, told};
 
 use crate::error::Defect;
 
@@ -18,7 +19,7 @@ const NO_SUCH_FILE: &str = "there is no such file";
 /// One band's file of one scene.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
-    /// Address of the file: a local path, or a `file://` URL.
+    /// Address of the file: a local path, a `file://` URL, or an address in the bucket of the mirror that is read.
     pub href: String,
     /// Which band it holds; `None` for the scene classification.
     pub band: Option<Band>,
@@ -42,17 +43,23 @@ pub struct SceneFiles {
     pub sources: Vec<Source>,
 }
 
-/// The file system, which local files are read from.
+/// A store that files are read from: the file system, or the bucket of a mirror.
 #[derive(Debug, Clone)]
 pub(crate) struct Store(Arc<dyn ObjectStore>);
 
 /// One file, wherever it is.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
-    /// In the file system.
+    /// In the file system, or in the bucket of a mirror.
     Stored(Store, Path),
     /// At an address of a source.
     Remote(Remote, Arc<str>),
+}
+
+/// Where the files of scenes are: on disk, or in a mirror's bucket too.
+pub(crate) struct Files {
+    local: Store,
+    mirror: Option<Storage>,
 }
 
 /// The start of a file and how long the file is.
@@ -66,6 +73,24 @@ pub(crate) struct Head {
 const REMOTE_GAP_BYTES: u64 = 128 << 10;
 /// Longest run of pieces that one request asks for.
 const REMOTE_RUN_BYTES: u64 = 16 << 20;
+
+impl Files {
+    pub(crate) fn new(mirror: Option<&Storage>) -> Self {
+        Self {
+            local: Store::local(),
+            mirror: mirror.cloned(),
+        }
+    }
+
+    /// The file of an address.
+    pub(crate) fn place(&self, href: &str) -> Result<Place, Defect> {
+        let in_bucket = self.mirror.as_ref().and_then(|mirror| mirror.object(href));
+        match in_bucket {
+            Some((store, location)) => Ok(Place::Stored(Store(store), location)),
+            None => Ok(Place::Stored(self.local.clone(), location_from_href(href)?)),
+        }
+    }
+}
 
 impl Store {
     pub(crate) fn local() -> Self {
@@ -126,7 +151,7 @@ impl Place {
                 .0
                 .get_range(location, range)
                 .await
-                .map_err(|error| Defect::Fetch(error.to_string()))?,
+                .map_err(|error| Defect::Fetch(told(error).to_string()))?,
             Self::Remote(remote, href) => {
                 let part = remote.range(href, range).await;
                 part.map_err(|error| Defect::Fetch(error.message))?.bytes
@@ -241,7 +266,7 @@ fn absolute(path: &FilePath) -> Result<PathBuf, Defect> {
 fn open_error(error: object_store::Error) -> Defect {
     match error {
         object_store::Error::NotFound { .. } => Defect::Open(NO_SUCH_FILE.into()),
-        other => Defect::Open(other.to_string()),
+        other => Defect::Open(told(other).to_string()),
     }
 }
 

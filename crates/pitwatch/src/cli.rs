@@ -69,7 +69,9 @@ Examples:
 
 Only the cells of the area are kept. A fetch that was stopped goes on where it was, and the mirror then has the same bytes
 as one made in one go. What is there and whole is not fetched again; what is damaged is.
-Keys are taken from the environment or from a file that the pipeline names: see docs/data.md.")]
+Keys are taken from the environment or from a file that the pipeline names: see docs/data.md.
+A mirror may lie in object storage: --mirror s3://BUCKET/PREFIX, with AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and,
+for a store that is not Amazon's, AWS_ENDPOINT_URL in the environment.")]
     Fetch(FetchArgs),
 
     /// Check or tidy what was fetched
@@ -119,8 +121,8 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "PATH|URL")]
     pub(crate) catalog: Option<PathBuf>,
 
-    /// Where what is fetched is kept, instead of the pipeline file's
-    #[arg(long, value_name = "PATH")]
+    /// Where what is fetched is kept, instead of the pipeline file's: a folder, or s3://, gs:// or az:// with BUCKET/PREFIX
+    #[arg(long, value_name = "PATH|URL")]
     pub(crate) mirror: Option<PathBuf>,
 
     /// File of `[[source]]` entries that go before the pipeline file's own, such as a proxy's address
@@ -155,7 +157,7 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) connections: u16,
 
-    /// Most disk that the mirror of one area may take, such as 50GiB
+    /// Most space that the mirror of one area may take, such as 50GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) disk_limit: Option<usize>,
 }
@@ -190,7 +192,7 @@ pub(crate) enum MirrorCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct MirrorArgs {
-    /// The mirror: the folder that holds a folder an area
+    /// The mirror, a folder or an address such as s3://BUCKET/PREFIX, or one area's part of it
     #[arg(value_name = "MIRROR")]
     pub(crate) mirror: PathBuf,
 
@@ -229,7 +231,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
-    /// Use no network: look at what the mirror has
+    /// Ask no source: look at what the mirror has
     #[arg(long)]
     pub(crate) offline: bool,
 

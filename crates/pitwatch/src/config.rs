@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use pitwatch_grid::{Band, Day, Period};
+use pitwatch_scenes::Storage;
 use serde::Deserialize;
 
 use crate::exit::Problem;
@@ -118,7 +119,7 @@ pub(crate) struct Pipeline {
     /// Sources by name, in the order in which they are asked.
     pub(crate) sources: Vec<SourceEntry>,
     /// Where what is fetched is kept.
-    pub(crate) mirror: Option<PathBuf>,
+    pub(crate) mirror: Option<Storage>,
     pub(crate) offset_check: pitwatch_imagery::OffsetCheckParams,
     pub(crate) change: pitwatch_change::Params,
     pub(crate) sites: pitwatch_sites::Params,
@@ -131,10 +132,10 @@ pub(crate) struct AreaSource {
     pub(crate) id: Option<String>,
     /// The area's GeoJSON; `None` takes the extent of the catalog's scenes.
     pub(crate) file: Option<PathBuf>,
-    /// The catalog on disk that is read; for a live area, its folder of the mirror.
+    /// The catalog on disk that is read; for a live area, path or address of its part of the mirror.
     pub(crate) catalog: PathBuf,
-    /// True if the catalog is a mirror that is filled from the pipeline's sources.
-    pub(crate) is_live: bool,
+    /// Its part of the mirror, which is filled from the pipeline's sources; `None` for an area that is not live.
+    pub(crate) mirror: Option<Storage>,
 }
 
 /// Reads a pipeline file and puts the flags' values in place.
@@ -288,7 +289,8 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         (None, Some(mirror)) => Some(relative_to(folder, mirror)),
         (None, None) => None,
     };
-    let areas = areas(&file, overrides, folder, mirror.as_deref(), &sources, &at)?;
+    let mirror = mirror.as_deref().map(open_mirror).transpose()?;
+    let areas = areas(&file, overrides, folder, mirror.as_ref(), &sources, &at)?;
     let scenes = file.scenes;
     Ok(Pipeline {
         path: path.to_owned(),
@@ -304,6 +306,18 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         sites: file.sites,
         text,
     })
+}
+
+/// A mirror by its path or address; how an object store is reached stands in the environment.
+///
+/// # Errors
+///
+/// If it is an address that no mirror can lie at.
+pub(crate) fn open_mirror(place: &Path) -> Result<Storage> {
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Ok(Storage::open(place, &variables)?)
 }
 
 /// True for `https://…`, `s3://…` and the like.
@@ -407,12 +421,13 @@ fn areas(
     file: &File,
     overrides: &Overrides,
     folder: &Path,
-    mirror: Option<&Path>,
+    mirror: Option<&Storage>,
     sources: &[SourceEntry],
     at: &dyn Fn(&str) -> String,
 ) -> Result<Vec<AreaSource>> {
-    let catalog_of = |id: Option<&str>, own: Option<&PathBuf>| -> Result<(PathBuf, bool)> {
-        let in_mirror = || -> Result<(PathBuf, bool)> {
+    type Place = (PathBuf, Option<Storage>);
+    let catalog_of = |id: Option<&str>, own: Option<&PathBuf>| -> Result<Place> {
+        let in_mirror = || -> Result<Place> {
             let id = id.ok_or_else(|| {
                 anyhow!(
                     "{}: scenes are searched for areas only; name one in [[areas]] with its file",
@@ -421,15 +436,20 @@ fn areas(
             })?;
             let mirror = mirror.ok_or_else(|| {
                 anyhow!(
-                    "{}: what is fetched needs a place; write mirror = \"PATH\" under [imagery], or give --mirror PATH",
+                    "{}: what is fetched needs a place; write mirror = \"PATH\" under [imagery], or give --mirror PATH or --mirror s3://BUCKET/PREFIX",
                     path_of(at)
                 )
             })?;
-            Ok((mirror.join(id), true))
+            let area = mirror.join(id);
+            let catalog = match area.path() {
+                Some(folder) => folder.to_owned(),
+                None => area.address("").into(),
+            };
+            Ok((catalog, Some(area)))
         };
         match &overrides.catalog {
             Some(catalog) if is_address(catalog) => return in_mirror(),
-            Some(catalog) => return Ok((catalog.clone(), false)),
+            Some(catalog) => return Ok((catalog.clone(), None)),
             None => {}
         }
         match own.or(file.scenes.catalog.as_ref()) {
@@ -437,7 +457,7 @@ fn areas(
                 "{}: catalog must come from the flag --catalog PATH",
                 at("catalog")
             )),
-            Some(catalog) => Ok((folder.join(catalog), false)),
+            Some(catalog) => Ok((folder.join(catalog), None)),
             None if !sources.is_empty() => in_mirror(),
             None => Err(anyhow!(
                 "{}: no scenes are named; write sources = [\"earth-search\"] or catalog = \"PATH\" under [scenes], or a catalog in the area's entry",
@@ -446,12 +466,12 @@ fn areas(
         }
     };
     if file.areas.is_empty() {
-        let (catalog, is_live) = catalog_of(None, None)?;
+        let (catalog, mirror) = catalog_of(None, None)?;
         return Ok(vec![AreaSource {
             id: None,
             file: None,
             catalog,
-            is_live,
+            mirror,
         }]);
     }
     let mut areas: Vec<AreaSource> = Vec::new();
@@ -476,12 +496,12 @@ fn areas(
                 entry.id
             ));
         }
-        let (catalog, is_live) = catalog_of(Some(&entry.id), entry.catalog.as_ref())?;
+        let (catalog, mirror) = catalog_of(Some(&entry.id), entry.catalog.as_ref())?;
         areas.push(AreaSource {
             id: Some(entry.id.clone()),
             file: Some(folder.join(&entry.file)),
             catalog,
-            is_live,
+            mirror,
         });
     }
     Ok(areas)

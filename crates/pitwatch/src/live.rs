@@ -1,7 +1,8 @@
 //! Live areas: search the sources, bring what is new into the mirror, and note what was found.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -11,7 +12,7 @@ use pitwatch_report::Skipped;
 use pitwatch_scenes::net::{Limits, Net, Remote, S3Keys, Traffic};
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Source, SourceConfig,
-    SourceKind,
+    SourceKind, Storage,
 };
 use serde::Deserialize;
 
@@ -39,6 +40,8 @@ pub(crate) struct Refreshed {
     pub(crate) n_fetched: usize,
     pub(crate) n_kept: usize,
     pub(crate) n_damaged: usize,
+    /// True if the mirror's files were compared with their checksums, and what was damaged is removed.
+    pub(crate) is_checked: bool,
     pub(crate) traffic: Traffic,
     pub(crate) n_bytes_lacking: u64,
     /// Sources that failed.
@@ -279,7 +282,7 @@ pub(crate) fn refresh(
         .ok_or_else(|| anyhow!("{area_id}: an area that is searched for needs a file"))
         .context(Problem::Configuration)?;
     let root = root_of(pipeline)?;
-    let mirror = Mirror::open(&root, &area_id).map_err(locked_or_refused)?;
+    let mirror = Arc::new(Mirror::open(root, &area_id).map_err(locked_or_refused)?);
     let mut refreshed = Refreshed {
         area_id: area_id.clone(),
         ..Refreshed::default()
@@ -287,7 +290,7 @@ pub(crate) fn refresh(
     let sources = Sources::open(pipeline, options)?;
     let search = match sources.search(&region, pipeline, options, progress) {
         Ok(search) => search,
-        Err(error) if mirror.folder().join("collection.json").exists() => {
+        Err(error) if mirror.storage().get("collection.json").is_ok() => {
             refreshed.failed_sources.push(Skipped {
                 what: format!("search for {area_id}"),
                 reason: format!("{error:#}; the mirror is used as it is"),
@@ -312,13 +315,11 @@ pub(crate) fn refresh(
         refreshed.n_damaged += 1;
         refreshed.warnings.push(format!(
             "{}: {}; it is fetched again",
-            damage.file.display(),
-            damage.reason
+            damage.file, damage.reason
         ));
-        if damage.scene.exists() {
-            mirror.remove(&damage.scene)?;
-        }
+        mirror.remove(&damage.scene)?;
     }
+    refreshed.is_checked = true;
     let scenes = &search.found.scenes;
     let remotes: BTreeMap<String, Remote> = sources
         .sources
@@ -480,21 +481,12 @@ fn excluded_record(excluded: &Excluded) -> SceneRecord {
     }
 }
 
-/// The mirror's folder.
-fn root_of(pipeline: &Pipeline) -> Result<PathBuf> {
-    let root = pipeline
+fn root_of(pipeline: &Pipeline) -> Result<&Storage> {
+    pipeline
         .mirror
-        .clone()
+        .as_ref()
         .ok_or_else(|| anyhow!("what is fetched needs a place: give --mirror PATH"))
-        .context(Problem::Configuration)?;
-    if config::is_address(&root) {
-        return Err(anyhow!(
-            "{}: a mirror is a folder; one in object storage is mounted or copied to it",
-            root.display()
-        ))
-        .context(Problem::Configuration);
-    }
-    Ok(root)
+        .context(Problem::Configuration)
 }
 
 pub(crate) fn locked_or_refused(error: pitwatch_imagery::Error) -> anyhow::Error {
@@ -505,29 +497,34 @@ pub(crate) fn locked_or_refused(error: pitwatch_imagery::Error) -> anyhow::Error
     anyhow::Error::new(error).context(problem)
 }
 
-/// The areas of a mirror: its folders that hold a collection, or the folder itself.
+/// The areas of a mirror by name: its folders, or the place itself if it holds a collection.
 ///
 /// # Errors
 ///
 /// If there is none.
-pub(crate) fn areas_of(mirror: &Path) -> Result<Vec<PathBuf>> {
-    if mirror.join("collection.json").exists() {
-        return Ok(vec![mirror.to_owned()]);
+pub(crate) fn areas_of(mirror: &Path) -> Result<Vec<(String, Storage)>> {
+    let place = config::open_mirror(mirror).context(Problem::Configuration)?;
+    if place.get("collection.json").is_ok() {
+        let address = place.address("");
+        let name = address.rsplit('/').next().unwrap_or_default().to_owned();
+        return Ok(vec![(name, place)]);
     }
-    let listed = std::fs::read_dir(mirror)
-        .with_context(|| format!("cannot list {}", mirror.display()))
+    let names = place
+        .folders()
+        .with_context(|| format!("cannot list {}", place.address("")))
         .context(Problem::Configuration)?;
-    let mut areas: Vec<PathBuf> = listed
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_dir())
-        .collect();
-    areas.sort();
-    if areas.is_empty() {
+    if names.is_empty() {
         return Err(anyhow!(
-            "{} holds no area; give the folder that pitwatch fetch wrote",
-            mirror.display()
+            "{} holds no area; give the place that pitwatch fetch wrote",
+            place.address("")
         ))
         .context(Problem::Configuration);
     }
-    Ok(areas)
+    let areas = names.into_iter();
+    Ok(areas
+        .map(|name| {
+            let area = place.join(&name);
+            (name, area)
+        })
+        .collect())
 }

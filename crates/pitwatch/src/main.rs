@@ -129,7 +129,11 @@ fn fetch_areas(
 ) -> Result<u8> {
     let pipeline = pipeline_of(&args.input)?;
     let options = network_options(&args.network, args.memory_limit, started);
-    let live: Vec<_> = pipeline.areas.iter().filter(|area| area.is_live).collect();
+    let live: Vec<_> = pipeline
+        .areas
+        .iter()
+        .filter(|area| area.mirror.is_some())
+        .collect();
     if live.is_empty() {
         return Err(anyhow::anyhow!(
             "{}: no area is fetched; write sources = [\"earth-search\"] under [scenes] and name no catalog",
@@ -194,26 +198,18 @@ fn tend_mirror(command: &MirrorCommand) -> Result<u8> {
     };
     let mut results = Vec::new();
     let mut is_damaged = false;
-    for folder in live::areas_of(&args.mirror)? {
-        let name = folder
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+    for (name, area) in live::areas_of(&args.mirror)? {
         if is_check {
-            let checked = pitwatch_imagery::check_mirror(&folder)?;
+            let checked = pitwatch_imagery::check_mirror(&area)?;
             is_damaged |= !checked.damaged.is_empty();
             let damaged: Vec<_> = checked
                 .damaged
                 .iter()
-                .map(|damage| json!({"file": damage.file.display().to_string(), "reason": damage.reason}))
+                .map(|damage| json!({"file": damage.file, "reason": damage.reason}))
                 .collect();
             if !args.json {
                 for damage in &checked.damaged {
-                    say(&format!(
-                        "DAMAGED {}: {}",
-                        damage.file.display(),
-                        damage.reason
-                    ))?;
+                    say(&format!("DAMAGED {}: {}", damage.file, damage.reason))?;
                 }
                 say(&format!(
                     "{name}: {} scenes, {} files, {:.1} MB, {} damaged",
@@ -228,20 +224,15 @@ fn tend_mirror(command: &MirrorCommand) -> Result<u8> {
                 "n_bytes": checked.n_bytes, "damaged": damaged,
             }));
         } else {
-            let root = folder.parent().unwrap_or(std::path::Path::new("."));
-            let mirror =
-                pitwatch_imagery::Mirror::open(root, &name).map_err(live::locked_or_refused)?;
+            let mirror = pitwatch_imagery::Mirror::open_area(area, &name)
+                .map_err(live::locked_or_refused)?;
             let removed = mirror.prune()?;
             if !args.json {
                 for path in &removed {
-                    say(&format!("removed {}", path.display()))?;
+                    say(&format!("removed {path}"))?;
                 }
                 say(&format!("{name}: {} removed", removed.len()))?;
             }
-            let removed: Vec<_> = removed
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
             results.push(json!({ "area_id": name, "removed": removed }));
         }
     }

@@ -1,10 +1,8 @@
 //! What was found when an area was searched: a file of the mirror, so that a run without a network says the same.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use pitwatch_grid::{Day, Period, UtcTime, format_time, parse_time};
-use pitwatch_scenes::{Expected, KnownPass, Look, missing_passes};
+use pitwatch_scenes::{Expected, KnownPass, Look, Storage, missing_passes};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Problem;
@@ -151,9 +149,9 @@ impl Record {
     /// # Errors
     ///
     /// If there is one that cannot be read.
-    pub(crate) fn beside(catalog: &Path) -> Result<Option<Self>> {
-        let path = catalog.join(RECORD);
-        let text = match std::fs::read(&path) {
+    pub(crate) fn beside(catalog: &Storage) -> Result<Option<Self>> {
+        let address = catalog.address(RECORD);
+        let text = match catalog.get(RECORD) {
             Ok(text) => text,
             Err(error)
                 if matches!(
@@ -165,15 +163,14 @@ impl Record {
             }
             Err(error) => {
                 return Err(error)
-                    .with_context(|| format!("cannot read {}", path.display()))
+                    .with_context(|| format!("cannot read {address}"))
                     .context(Problem::NoSource);
             }
         };
         let record: Self = serde_json::from_slice(&text)
             .with_context(|| {
                 format!(
-                    "{} is no record of a search; remove it and run pitwatch fetch again",
-                    path.display()
+                    "{address} is no record of a search; remove it and run pitwatch fetch again"
                 )
             })
             .context(Problem::NoSource)?;

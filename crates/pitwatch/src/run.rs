@@ -1,6 +1,6 @@
 //! The line itself: scenes, imagery, change, sites, report; one call a stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -70,8 +70,8 @@ pub(crate) struct AreaResult {
 pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -> Result<Outcome> {
     let _lock = publish::lock(&options.out)?;
     let mut failed = Vec::new();
-    refresh_areas(pipeline, options, progress, &mut failed)?;
-    let watches = open_areas(pipeline, options.network.is_some(), progress, &mut failed)?;
+    let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
+    let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
     let run_id = run_id(pipeline, &watches);
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
@@ -88,17 +88,19 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     )
 }
 
-/// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes.
+/// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes. Returns the areas
+/// whose mirrors were compared with their checksums.
 fn refresh_areas(
     pipeline: &Pipeline,
     options: &Options,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
-) -> Result<()> {
+) -> Result<BTreeSet<String>> {
+    let mut checked = BTreeSet::new();
     let Some(network) = &options.network else {
-        return Ok(());
+        return Ok(checked);
     };
-    for source in pipeline.areas.iter().filter(|source| source.is_live) {
+    for source in pipeline.areas.iter().filter(|area| area.mirror.is_some()) {
         match live::refresh(source, pipeline, network, progress) {
             Ok(refreshed) => {
                 refreshed
@@ -114,6 +116,9 @@ fn refresh_areas(
                     .iter()
                     .for_each(|why| progress.warn(why));
                 failed.extend(refreshed.failed_sources);
+                if refreshed.is_checked {
+                    checked.insert(refreshed.area_id);
+                }
             }
             Err(error) if pipeline.areas.len() == 1 || is_final(&error) => return Err(error),
             Err(error) => {
@@ -126,7 +131,7 @@ fn refresh_areas(
             }
         }
     }
-    Ok(())
+    Ok(checked)
 }
 
 /// True for what the next area would meet too: a file that a person must mend, a mirror that another process holds.
@@ -140,12 +145,13 @@ fn is_final(error: &anyhow::Error) -> bool {
 /// Opens every area that can be opened; the others are noted as failed.
 fn open_areas(
     pipeline: &Pipeline,
-    is_checked: bool,
+    checked: &BTreeSet<String>,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     for source in &pipeline.areas {
+        let is_checked = source.id.as_ref().is_some_and(|id| checked.contains(id));
         match watch::open(source, pipeline, is_checked, progress) {
             Ok(watch) => {
                 watch

@@ -10,13 +10,13 @@ use pitwatch_grid::{Band, Day, GeoBox, Period, Region, UtcTime};
 use pitwatch_imagery::{OffsetVerdict, Reader, SceneFiles, Source};
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Expected, Found, KnownPass, Look, OffsetCheck, Query, Scene,
-    missing_passes,
+    Storage, missing_passes,
 };
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::area;
-use crate::config::{AreaSource, Pipeline};
+use crate::config::{AreaSource, Pipeline, is_address};
 use crate::exit::Problem;
 use crate::progress::Progress;
 use crate::record::Record;
@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     /// SHA-256 of the area file, the items and the bytes of all files read.
     pub(crate) inputs_sha256: String,
     pub(crate) catalog: String,
+    /// Where it is, if it is a mirror.
+    mirror: Option<Storage>,
     /// What the search of the sources found, where the catalog is a mirror.
     pub(crate) record: Option<Record>,
     /// The days that are looked at, as far as the pipeline says.
@@ -68,8 +70,11 @@ pub(crate) fn survey(source: &AreaSource, pipeline: &Pipeline) -> Result<Survey>
         max_cloud_cover_percent: Some(pipeline.max_cloud_cover_percent),
         bands: &pipeline.bands,
     };
-    let found =
-        pitwatch_scenes::read_catalog(&source.catalog, &query).context(Problem::NoSource)?;
+    let found = match &source.mirror {
+        Some(mirror) => pitwatch_scenes::read_mirror(mirror, &query),
+        None => pitwatch_scenes::read_catalog(&source.catalog, &query),
+    };
+    let found = found.context(Problem::NoSource)?;
     let area_id = source
         .id
         .clone()
@@ -153,8 +158,12 @@ pub(crate) fn open(
     let notice = notice_of(&found);
     let bar = progress.bar(&format!("{area_id}: open scenes"), n_found as u64);
     let bands = usable_bands(&found.scenes, pipeline);
-    let inputs_sha256 = hash_inputs(source.file.as_deref(), &found.scenes, &bands)?;
-    let opened = Reader::open(files, &bands, None, &|n_opened| bar.set(n_opened as u64));
+    let is_mirror = source.mirror.is_some();
+    let inputs_sha256 = hash_inputs(source.file.as_deref(), &found.scenes, &bands, is_mirror)?;
+    let mirror = source.mirror.as_ref();
+    let opened = Reader::open_from(mirror, files, &bands, None, &|n_opened| {
+        bar.set(n_opened as u64);
+    });
     let (reader, skipped) = opened
         .with_context(|| format!("{area_id}: none of {n_found} scenes can be opened"))
         .context(Problem::NoSource)?;
@@ -228,30 +237,34 @@ pub(crate) fn open(
         warnings,
         inputs_sha256,
         catalog: source.catalog.display().to_string(),
-        record: Record::beside(&source.catalog)?,
+        record: match &source.mirror {
+            Some(mirror) => Record::beside(mirror)?,
+            None => Record::beside(&Storage::folder(&source.catalog))?,
+        },
+        mirror: source.mirror.clone(),
         period: pipeline.period,
     })
 }
 
 /// Takes out the scenes of a mirror of which a file is not what its item says.
 fn take_damaged(source: &AreaSource, scenes: &mut Vec<Scene>) -> Result<Vec<(Scene, String)>> {
-    if !source.is_live {
+    let Some(mirror) = &source.mirror else {
         return Ok(Vec::new());
-    }
-    let checked = pitwatch_imagery::check_mirror(&source.catalog).context(Problem::NoSource)?;
+    };
+    let checked = pitwatch_imagery::check_mirror(mirror).context(Problem::NoSource)?;
     let reason_of = |scene: &Scene| {
-        let folder = Path::new(&scene.item_href).parent()?;
-        // Both are paths of the mirror, one of them resolved.
-        let folder = folder.file_name()?;
+        // A path of the mirror may be resolved: the folder's name is the same.
+        let item = mirror.name_of(&scene.item_href);
+        let item = item.unwrap_or_else(|| scene.item_href.clone());
+        let folder = Path::new(&item).parent()?.file_name()?.to_string_lossy();
         checked
             .damaged
             .iter()
-            .find(|damage| damage.scene.file_name() == Some(folder))
+            .find(|damage| damage.scene == folder)
             .map(|damage| {
                 format!(
                     "{}: {}; pitwatch fetch brings it again",
-                    damage.file.display(),
-                    damage.reason
+                    damage.file, damage.reason
                 )
             })
     };
@@ -314,8 +327,15 @@ fn scene_files(scene: &Scene) -> SceneFiles {
     }
 }
 
-/// Hashes what the result rests on: the area, which scenes with which decisions, and the bytes of their files.
-fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Result<String> {
+/// Hashes what the result rests on: the area, which scenes with which decisions, and the checksums of their files.
+///
+/// - `is_mirror`: the files were compared with the checksums that their items state, and are not read again.
+fn hash_inputs(
+    area_file: Option<&Path>,
+    scenes: &[Scene],
+    bands: &[Band],
+    is_mirror: bool,
+) -> Result<String> {
     let mut all = Sha256::new();
     if let Some(path) = area_file {
         hash_file(&mut all, path)?;
@@ -339,11 +359,15 @@ fn hash_inputs(area_file: Option<&Path>, scenes: &[Scene], bands: &[Band]) -> Re
                     " {} {} ",
                     asset.offset.digital_numbers, asset.scale
                 ));
+                let stated = || Some(asset.stated.get("file:checksum")?.as_str()?.to_owned());
                 // A file that cannot be read is noted where it is opened; here it only gives the run another name.
                 let path = asset.href.strip_prefix("file://").unwrap_or(&asset.href);
-                if hash_file(&mut hash, Path::new(path)).is_err() {
-                    hash.update("unreadable");
-                }
+                let checksum = stated().filter(|_| is_mirror).unwrap_or_else(|| {
+                    // As a mirror's items write it: multihash of SHA-256.
+                    file_sha256(Path::new(path))
+                        .map_or_else(|_| "unreadable".into(), |sum| format!("1220{sum}"))
+                });
+                hash.update(checksum);
             }
             hash.finalize().into()
         })
@@ -436,7 +460,14 @@ impl Watch {
         let folder = self.catalog_folder();
         let prefix = format!("{}/", folder.display());
         for look in &mut looks {
-            look.href = relative(&folder, &look.href);
+            look.href = match self
+                .mirror
+                .as_ref()
+                .and_then(|mirror| mirror.name_of(&look.href))
+            {
+                Some(name) => name,
+                None => relative(&folder, &look.href),
+            };
             look.reason = look.reason.replace(&prefix, "");
         }
         looks.sort_by(|a, b| {
@@ -546,6 +577,9 @@ impl Watch {
 
     fn catalog_folder(&self) -> PathBuf {
         let path = Path::new(&self.catalog);
+        if is_address(path) {
+            return path.to_owned();
+        }
         let folder = if path.is_dir() {
             path
         } else {

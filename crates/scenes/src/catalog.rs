@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::item::Item;
 use crate::net::Remote;
 use crate::scene::{is_remote, names, remove_duplicates, resolve};
+use crate::storage::Storage;
 use crate::{Error, Excluded, ExclusionReason, Result, Scene};
 
 /// Files of one catalog: an area's ten years have some thousand items. More is a catalog without end.
@@ -77,7 +78,22 @@ pub struct CatalogInfo {
 /// features is an "ItemCollection" of the STAC API specification 1.0.
 pub fn read_catalog(path: &Path, query: &Query<'_>) -> Result<Found> {
     let mut walk = Walk::default();
-    walk.read(path, query.bands, None)?;
+    walk.read(path, query.bands, Way::Disk)?;
+    Ok(sift(walk, query).found)
+}
+
+/// Reads the scenes of an area's mirror, as [`read_catalog`] does.
+///
+/// # Errors
+///
+/// As [`read_catalog`].
+pub fn read_mirror(area: &Storage, query: &Query<'_>) -> Result<Found> {
+    if let Some(folder) = area.path() {
+        return read_catalog(folder, query);
+    }
+    let mut walk = Walk::default();
+    let collection = area.address("collection.json");
+    walk.read(Path::new(&collection), query.bands, Way::Mirror(area))?;
     Ok(sift(walk, query).found)
 }
 
@@ -208,6 +224,17 @@ pub(crate) struct Walk {
     reads_addresses: bool,
 }
 
+/// How files that do not lie on disk are read.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// Not at all: they are told as not read.
+    Disk,
+    /// From a source.
+    Remote(&'a Runtime, &'a Remote),
+    /// From the bucket of a mirror.
+    Mirror(&'a Storage),
+}
+
 /// A file to read, and whether a catalog said it is an item.
 #[derive(Clone)]
 struct Next {
@@ -224,14 +251,8 @@ struct Link {
 impl Walk {
     /// Follows a catalog's links, level by level; the files of a level that lie at addresses are asked for together.
     ///
-    /// - `remote`: how addresses are read; without it they are told as not read.
-    pub(crate) fn read(
-        &mut self,
-        path: &Path,
-        bands: &[Band],
-        remote: Option<(&Runtime, &Remote)>,
-    ) -> Result<()> {
-        self.reads_addresses = remote.is_some();
+    pub(crate) fn read(&mut self, path: &Path, bands: &[Band], way: Way<'_>) -> Result<()> {
+        self.reads_addresses = !matches!(way, Way::Disk);
         let root = if is_address(path) {
             path.to_owned()
         } else {
@@ -265,7 +286,7 @@ impl Walk {
                 });
             }
             for chunk in fresh.chunks(FILES_AT_A_TIME) {
-                let texts = texts_of(chunk, remote);
+                let texts = texts_of(chunk, way);
                 for (next, text) in chunk.iter().zip(texts) {
                     self.read_text(next.clone(), text, bands, &mut following)?;
                 }
@@ -481,9 +502,19 @@ impl Walk {
 }
 
 /// The bytes of files and addresses, in their order.
-fn texts_of(chunk: &[Next], remote: Option<(&Runtime, &Remote)>) -> Vec<std::io::Result<Vec<u8>>> {
-    let Some((runtime, remote)) = remote else {
-        return chunk.iter().map(|next| fs::read(&next.path)).collect();
+fn texts_of(chunk: &[Next], way: Way<'_>) -> Vec<std::io::Result<Vec<u8>>> {
+    let (runtime, remote) = match way {
+        Way::Disk => return chunk.iter().map(|next| fs::read(&next.path)).collect(),
+        Way::Mirror(area) => {
+            // The name of what lies elsewhere is none of the mirror's, and so not there.
+            let name = |next: &Next| area.name_of(&next.path.to_string_lossy());
+            let names: Vec<String> = chunk
+                .iter()
+                .map(|next| name(next).unwrap_or_default())
+                .collect();
+            return area.get_all(&names);
+        }
+        Way::Remote(runtime, remote) => (runtime, remote),
     };
     let ask = |next: &Next| {
         let path = next.path.clone();

@@ -52,6 +52,14 @@ pub enum Error {
         /// How many are read.
         n_files: usize,
     },
+    /// An address that no mirror can lie at, or a store that cannot be reached that way.
+    #[error("the mirror {address} cannot be used: {message}")]
+    Storage {
+        /// The address, without keys and query string.
+        address: String,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
     /// No source could be searched.
     #[error("no source could be searched: {message}")]
     NoSource {

@@ -34,11 +34,12 @@ mod safe;
 mod scene;
 mod search;
 mod source;
+pub mod storage;
 
 mod error;
 mod look;
 
-pub use catalog::{CatalogInfo, Found, Query, read_catalog};
+pub use catalog::{CatalogInfo, Found, Query, read_catalog, read_mirror};
 pub use error::{Error, Result};
 pub use look::{Expected, Look};
 pub use offset::{Baseline, Offset, OffsetCheck, OffsetGround};
@@ -46,3 +47,4 @@ pub use passes::{KnownPass, Pass, missing_passes};
 pub use scene::{Asset, Excluded, ExclusionReason, Identity, SOURCE_PROPERTY, Scene};
 pub use search::{Search, SourceReport, search};
 pub use source::{KNOWN_SOURCES, SigningConfig, Source, SourceConfig, SourceKind};
+pub use storage::Storage;

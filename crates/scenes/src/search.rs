@@ -8,7 +8,7 @@ use pitwatch_grid::{Day, UtcTime};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::catalog::{Walk, sift};
+use crate::catalog::{Walk, Way, sift};
 use crate::net::NetError;
 use crate::scene::merge_sources;
 use crate::source::{Source, SourceKind};
@@ -93,7 +93,7 @@ pub fn search(
             SourceKind::Static => {
                 let path = source.path();
                 report.is_complete = true;
-                walk.read(&path, query.bands, Some((&runtime, source.remote())))
+                walk.read(&path, query.bands, Way::Remote(&runtime, source.remote()))
                     .map_err(|error| with_causes(&error))
             }
             SourceKind::Safe => {
