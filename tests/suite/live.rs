@@ -86,12 +86,59 @@ fn a_third_of_the_scenes_is_taken_away_and_missed() {
         let n_missing = format!("{} more expected and not found", listed.len());
         assert!(finished.stdout.contains(&n_missing), "{}", finished.stdout);
     }
-    println!("{n_removed} removed, {n_listed} of them listed, {n_invented} invented");
     assert!(
         n_listed * 100 >= n_removed * 99,
         "{n_listed} of {n_removed}"
     );
     assert!(n_invented * 100 <= n_removed, "{n_invented} of {n_removed}");
+}
+
+#[test]
+fn a_plan_tells_what_fetching_then_takes() {
+    let world = World::small(24);
+    let case = Case::new(&[&world], &[Form::EarthSearch], NORTH);
+    case.live.server.set_latency(Duration::from_millis(5));
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    let planned = json(&case.run("plan", &["--json"]).expect(0).stdout);
+    assert!(!case.mirror().exists(), "a plan writes nothing");
+    let plan = &planned[0]["fetch"];
+    let fetched = json(&case.run("fetch", &["--json"]).expect(0).stdout);
+    let size: usize = files_of(&case.mirror())
+        .iter()
+        .filter(|(name, _)| name.ends_with(".tif"))
+        .map(|(_, bytes)| bytes.len())
+        .sum();
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    assert_eq!(plan["n_scenes_to_fetch"], 48);
+    for (what, planned, taken, tolerance) in [
+        (
+            "requests",
+            number(&plan["n_requests"]),
+            number(&fetched[0]["n_requests"]),
+            0.1,
+        ),
+        (
+            "bytes",
+            number(&plan["n_bytes"]),
+            number(&fetched[0]["n_bytes"]),
+            0.1,
+        ),
+        // Blocks are taken to be as dense everywhere as where the area is; here all they have lies in the area.
+        ("disk", number(&plan["n_bytes_on_disk"]), size as f64, 0.7),
+    ] {
+        assert!(
+            (planned / taken - 1.0).abs() < tolerance,
+            "{what}: {planned} planned, {taken} taken"
+        );
+    }
+    assert!(plan["duration_seconds"].as_u64().is_some());
+    let text = case.run("plan", &[]).expect(0).stdout;
+    assert!(
+        text.contains("would fetch 0 scenes; 48 are in the mirror"),
+        "{text}"
+    );
+    let text = case.run("plan", &["--offline"]).expect(0).stdout;
+    assert!(text.contains("would read"), "{text}");
 }
 
 #[test]
@@ -169,10 +216,9 @@ fn a_fetch_killed_anywhere_goes_on_to_the_same_bytes() {
             assert!(files == whole, "after {n_kills} kills");
         }
     }
-    println!("{n_kills} kills, {n_partial} of them in the middle");
     assert!(n_partial >= 10, "{n_partial} of {n_kills} hit the middle");
     let verify = pitwatch_tests::pitwatch(&[&"mirror", &"verify", &case.mirror()]).expect(0);
-    println!("{}", verify.stdout);
+    assert!(verify.stdout.contains("0 damaged"), "{}", verify.stdout);
 }
 
 /// Runs a pipeline over worlds behind all three sources, and checks that the result is complete: every pit found, none
@@ -184,7 +230,13 @@ fn complete(worlds: &[World], model: &str) {
     let case = Case::with(&worlds, &[Form::EarthSearch], &empty, model);
     let out = case.folder().join("out");
     let finished = case.run("run", &["--out", out.to_str().unwrap()]).expect(0);
-    println!("{}{}", finished.stdout, finished.stderr);
+    for world in &worlds {
+        assert!(
+            finished.stderr.contains(world.spec.id),
+            "{}",
+            finished.stderr
+        );
+    }
     let run = only_run(&out);
     let looks = table(&fs::read_to_string(run.folder.join("looks.csv")).unwrap());
     let alerts: serde_json::Value =

@@ -16,7 +16,7 @@ use crate::error::Defect;
 use crate::source::{Head, Place};
 
 /// Bytes asked for first: holds the whole header of a 10,980-pixel band with blocks of 512 pixels.
-const HEAD_BYTES: u64 = 16 * 1024;
+pub(crate) const HEAD_BYTES: u64 = 16 * 1024;
 /// Tags that an image may have before the count is taken for damage (real ones have about 20).
 const MAX_TAGS: u64 = 4096;
 /// Values of a tag that stands for one value or describes the georeference, before the count is taken for damage.
@@ -76,7 +76,7 @@ pub(crate) enum BlockBytes {
 /// What is kept of a file's header.
 #[derive(Debug)]
 pub(crate) struct Header {
-    size: u64,
+    pub(crate) size: u64,
     pub(crate) is_big_endian: bool,
     pub(crate) sample: Sample,
     pub(crate) compression: Compression,

@@ -83,36 +83,41 @@ pub struct FetchReport {
     pub n_bytes_lacking: u64,
 }
 
+/// Of which ground what is wanted, and the way to it.
+pub(crate) struct Ground<'a> {
+    region: &'a Region,
+    bands: &'a [Band],
+    remotes: &'a BTreeMap<String, Remote>,
+    store: Store,
+    /// The area's cells in each reference system met so far.
+    cells: Mutex<BTreeMap<u32, Arc<Cells>>>,
+}
+
 /// What all scenes of a fetch share.
 struct Work<'a> {
+    ground: Ground<'a>,
     mirror: Arc<Mirror>,
     /// Names of the folders that were there at the start, complete or not.
     folders: BTreeSet<String>,
     /// What each scene that was there at the start rests on, by the name of its folder.
     inputs: BTreeMap<String, String>,
-    region: &'a Region,
-    bands: &'a [Band],
-    remotes: &'a BTreeMap<String, Remote>,
-    store: Store,
     memory: Semaphore,
     memory_permits: usize,
     disk_limit: Option<u64>,
     disk_used: AtomicU64,
-    /// The area's cells in each reference system met so far.
-    cells: Mutex<BTreeMap<u32, Arc<Cells>>>,
 }
 
 /// Cells by row and column, counted from the reference system's origin; rows count down from it.
 struct Cells(Vec<(i64, i64)>);
 
 /// Where a raster's part of the mirror lies.
-struct Plan {
+pub(crate) struct Plan {
     /// The raster in the mirror: a rectangle of cells.
-    geobox: GeoBox,
+    pub(crate) geobox: GeoBox,
     /// Pixels a side of a cell.
-    tile: usize,
+    pub(crate) tile: usize,
     /// For each cell of the rectangle, row by row: is it wanted?
-    wanted: Vec<bool>,
+    pub(crate) wanted: Vec<bool>,
     n_cols: usize,
 }
 
@@ -173,15 +178,11 @@ pub fn fetch(
         mirror: Arc::clone(mirror),
         inputs: mirror.inputs(&listing),
         folders: listing.into_keys().collect(),
-        region,
-        bands,
-        remotes,
-        store: Store::local(),
+        ground: Ground::new(region, bands, remotes),
         memory: Semaphore::new(memory_permits.min(Semaphore::MAX_PERMITS)),
         memory_permits,
         disk_limit: options.disk_limit,
         disk_used: AtomicU64::new(n_bytes),
-        cells: Mutex::default(),
     };
     let mut outcomes = Vec::new();
     let mut refused = None;
@@ -229,76 +230,23 @@ pub fn fetch(
     })
 }
 
-impl Work<'_> {
-    /// One scene, from the first of its sources that gives it.
-    async fn scene(&self, scene: &Scene) -> Result<FetchOutcome> {
-        let candidates: Vec<&Scene> = std::iter::once(scene).chain(&scene.alternatives).collect();
-        // A scene that came from a later source is kept too.
-        for candidate in &candidates {
-            let stored = self.inputs.get(&Mirror::scene_name(&candidate.id));
-            let is_same = stored == Some(&self.inputs_of(candidate));
-            if is_same {
-                return Ok(FetchOutcome::Kept);
-            }
+impl<'a> Ground<'a> {
+    pub(crate) fn new(
+        region: &'a Region,
+        bands: &'a [Band],
+        remotes: &'a BTreeMap<String, Remote>,
+    ) -> Self {
+        Self {
+            region,
+            bands,
+            remotes,
+            store: Store::local(),
+            cells: Mutex::default(),
         }
-        let mut reasons = Vec::new();
-        for candidate in candidates {
-            match self.bring(candidate).await {
-                Ok(Some(n_bytes)) => {
-                    return Ok(FetchOutcome::Fetched {
-                        source: candidate.source.clone(),
-                        n_bytes,
-                    });
-                }
-                Ok(None) => return Ok(FetchOutcome::OutsideCells),
-                Err(Trouble::Disk(error)) => return Err(error),
-                Err(Trouble::DiskLimit) => {
-                    return Ok(FetchOutcome::Failed {
-                        reason: "not fetched: the limit of the disk is reached".into(),
-                        is_disk_limit: true,
-                    });
-                }
-                Err(Trouble::Source(reason)) if candidate.source.is_empty() => reasons.push(reason),
-                Err(Trouble::Source(reason)) => {
-                    reasons.push(format!("{}: {reason}", candidate.source))
-                }
-            }
-        }
-        Ok(FetchOutcome::Failed {
-            reason: reasons.join("; "),
-            is_disk_limit: false,
-        })
-    }
-
-    /// What a scene in the mirror rests on, as a hash.
-    fn inputs_of(&self, scene: &Scene) -> String {
-        let mut parts = BTreeMap::from([
-            ("form".to_owned(), FORM.to_owned()),
-            ("id".to_owned(), scene.id.clone()),
-            ("source".to_owned(), scene.source.clone()),
-            ("region".to_owned(), format!("{:?}", self.region.lonlat())),
-            ("baseline".to_owned(), format!("{:?}", scene.baseline)),
-            (
-                "updated".to_owned(),
-                format!("{:?}", scene.updated.or(scene.created)),
-            ),
-        ]);
-        for (name, asset) in self.rasters(scene) {
-            parts.insert(
-                format!("raster {name}"),
-                format!(
-                    "{} {:?} {}",
-                    pitwatch_scenes::net::bare(&asset.href),
-                    asset.offset,
-                    asset.scale
-                ),
-            );
-        }
-        inputs_of(&parts)
     }
 
     /// The rasters to bring, by their names in the mirror.
-    fn rasters<'s>(&self, scene: &'s Scene) -> Vec<(String, &'s Named)> {
+    pub(crate) fn rasters<'s>(&self, scene: &'s Scene) -> Vec<(String, &'s Named)> {
         let bands = scene
             .assets
             .iter()
@@ -309,151 +257,7 @@ impl Work<'_> {
             .collect()
     }
 
-    /// Brings a scene from one source; `None` if it has no pixel in the cells.
-    async fn bring(&self, scene: &Scene) -> std::result::Result<Option<u64>, Trouble> {
-        if self.is_full() {
-            return Err(Trouble::DiskLimit);
-        }
-        if self.folders.contains(&Mirror::scene_name(&scene.id)) {
-            // Left by work that was interrupted, or of a product that is replaced.
-            self.clear(&scene.id).await?;
-        }
-        let folder = self
-            .mirror
-            .make_workplace(&scene.id)
-            .map_err(Trouble::Disk)?;
-        let rasters = self.rasters(scene);
-        let done = join_all(
-            rasters
-                .iter()
-                .map(|(name, asset)| self.raster(scene, name, asset, &folder)),
-        )
-        .await;
-        let mut stored = Vec::new();
-        let mut first_trouble = None;
-        for outcome in done {
-            match outcome {
-                Ok(Some(raster)) => stored.push(raster),
-                Ok(None) => {}
-                Err(trouble) => {
-                    // What the disk says goes before what a source says.
-                    if first_trouble.is_none() || !matches!(trouble, Trouble::Source(_)) {
-                        first_trouble = Some(trouble);
-                    }
-                }
-            }
-        }
-        let is_whole = stored.len() == rasters.len();
-        if first_trouble.is_some() || !is_whole {
-            // What stays is no part of the mirror, for want of an item.
-            let _ = self.clear(&scene.id).await;
-            self.give_disk(stored.iter().map(|raster| raster.n_bytes).sum());
-        }
-        match first_trouble {
-            Some(trouble) => Err(trouble),
-            None if stored.is_empty() => Ok(None),
-            None if !is_whole => Err(Trouble::Source(
-                "its rasters do not cover the same ground".into(),
-            )),
-            None => {
-                let n_bytes = stored.iter().map(|raster| raster.n_bytes).sum();
-                let (named, inputs) = (scene.clone(), self.inputs_of(scene));
-                self.in_mirror(move |mirror| mirror.write_item(&named, &stored, &inputs))
-                    .await?;
-                Ok(Some(n_bytes))
-            }
-        }
-    }
-
-    /// Removes what there is of a scene.
-    async fn clear(&self, scene_id: &str) -> std::result::Result<(), Trouble> {
-        let name = Mirror::scene_name(scene_id);
-        self.in_mirror(move |mirror| mirror.remove(&name)).await
-    }
-
-    /// Runs work that waits for the mirror's disk or store, while the network goes on.
-    async fn in_mirror<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Mirror) -> Result<T> + Send + 'static,
-    ) -> std::result::Result<T, Trouble> {
-        let mirror = Arc::clone(&self.mirror);
-        let done = tokio::task::spawn_blocking(move || work(&mirror)).await;
-        done.map_err(|error| {
-            let source = std::io::Error::other(error);
-            Trouble::Disk(file_error("write to", Path::new("the mirror"))(source))
-        })?
-        .map_err(Trouble::Disk)
-    }
-
-    fn is_full(&self) -> bool {
-        self.disk_limit
-            .is_some_and(|limit| self.disk_used.load(Ordering::Relaxed) >= limit)
-    }
-
-    /// Counts a file that was written; false if the limit has no room for it.
-    fn take_disk(&self, n_bytes: u64) -> bool {
-        let used = self.disk_used.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes;
-        let has_room = self.disk_limit.is_none_or(|limit| used <= limit);
-        if !has_room {
-            self.give_disk(n_bytes);
-        }
-        has_room
-    }
-
-    fn give_disk(&self, n_bytes: u64) {
-        self.disk_used.fetch_sub(n_bytes, Ordering::Relaxed);
-    }
-
-    /// Brings one raster; `None` if it has no pixel in the cells.
-    async fn raster(
-        &self,
-        scene: &Scene,
-        name: &str,
-        asset: &Named,
-        folder: &Path,
-    ) -> std::result::Result<Option<Stored>, Trouble> {
-        let address = pitwatch_scenes::net::bare(&asset.href);
-        let trouble = |defect: Defect| Trouble::Source(format!("{address}: {defect}"));
-        let place = self.place(scene, &asset.href).map_err(trouble)?;
-        let opened = self.open(&place, asset, folder, name).await;
-        let (opened, grid, depth) = opened.map_err(|error| match error {
-            OpenError::Defect(defect) => trouble(defect),
-            OpenError::Disk(error) => Trouble::Disk(error),
-        })?;
-        let Some(plan) = self.plan(&grid).map_err(trouble)? else {
-            return Ok(None);
-        };
-        let part = unfinished(&folder.join(format!("{name}.tif")));
-        let written = self
-            .write(&plan, &opened, &grid, depth, &part, &place)
-            .await;
-        if let Opened::Jp2(jp2) = &opened {
-            let _ = fs::remove_file(jp2.path());
-        }
-        match written {
-            Ok(n_bytes) if !self.take_disk(n_bytes) => {
-                let _ = fs::remove_file(&part);
-                Err(Trouble::DiskLimit)
-            }
-            Ok(_) => {
-                let (scene_id, name) = (scene.id.clone(), name.to_owned());
-                self.in_mirror(move |mirror| {
-                    mirror.put_raster(&scene_id, &name, plan.geobox, &part)
-                })
-                .await
-                .map(Some)
-            }
-            Err(error) => {
-                let _ = fs::remove_file(&part);
-                Err(match error {
-                    OpenError::Defect(defect) => trouble(defect),
-                    OpenError::Disk(error) => Trouble::Disk(error),
-                })
-            }
-        }
-    }
-
-    fn place(&self, scene: &Scene, href: &str) -> std::result::Result<Place, Defect> {
+    pub(crate) fn place(&self, scene: &Scene, href: &str) -> std::result::Result<Place, Defect> {
         if !href.contains("://") || href.starts_with("file://") {
             return Ok(Place::Stored(self.store.clone(), location_from_href(href)?));
         }
@@ -463,91 +267,8 @@ impl Work<'_> {
         }
     }
 
-    /// Opens a raster by what it is, not by its name.
-    async fn open(
-        &self,
-        place: &Place,
-        asset: &Named,
-        folder: &Path,
-        name: &str,
-    ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
-        let header = match Header::read(place).await {
-            Ok(header) => header,
-            Err(Defect::NotTiff) => return self.open_other(place, asset, folder, name).await,
-            Err(defect) => return Err(defect.into()),
-        };
-        let shape = Shape {
-            height: header.height,
-            width: header.width,
-        };
-        let grid = grid_of(header.epsg, header.origin, header.resolution_m, shape)?;
-        let depth = match header.sample {
-            Sample::U8 => Depth::U8,
-            Sample::U16 => Depth::U16,
-            Sample::I16 => Depth::I16,
-        };
-        let asset = Asset::plain(header, place.clone());
-        Ok((Opened::Cog(Box::new(asset)), grid, depth))
-    }
-
-    async fn open_other(
-        &self,
-        place: &Place,
-        asset: &Named,
-        folder: &Path,
-        name: &str,
-    ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
-        let head = place.head(12).await?;
-        if !Jp2::is(&head.bytes) {
-            let is_page = head.bytes.first() == Some(&b'<');
-            let what = if is_page {
-                "it is a web page, no image"
-            } else {
-                "it is neither TIFF nor JPEG 2000"
-            };
-            return Err(Defect::Unsupported(what.into()).into());
-        }
-        let path = match place {
-            Place::Stored(..) => None,
-            Place::Remote(remote, href) => {
-                let path = folder.join(format!("{name}.jp2.part"));
-                remote
-                    .download(href, &path, MAX_JP2_BYTES)
-                    .await
-                    .map_err(|error| Defect::Fetch(error.message))?;
-                Some(path)
-            }
-        };
-        let path = match (path, place) {
-            (Some(path), _) => path,
-            (None, Place::Stored(_, location)) => PathBuf::from(format!("/{location}")),
-            (None, Place::Remote(..)) => {
-                return Err(Defect::Open("it was not downloaded".into()).into());
-            }
-        };
-        let is_own = matches!(place, Place::Remote(..));
-        let checksum = asset.stated.get("file:checksum").cloned();
-        let jp2 = off_thread(move || {
-            let agrees = checksum
-                .as_ref()
-                .and_then(|checksum| checksum.as_str())
-                .map_or(Ok(true), |checksum| agrees_with(&path, checksum));
-            match agrees {
-                Ok(true) => Jp2::open(&path, is_own),
-                Ok(false) => Err(Defect::Fetch(
-                    "its bytes are not those of its checksum".into(),
-                )),
-                Err(error) => Err(Defect::Open(error.to_string())),
-            }
-        })
-        .await??;
-        let grid = jp2.grid().clone();
-        let depth = jp2.depth();
-        Ok((Opened::Jp2(jp2), grid, depth))
-    }
-
     /// Which cells of a raster are wanted, and where its part of the mirror lies; `None` if there is none.
-    fn plan(&self, grid: &GeoBox) -> std::result::Result<Option<Plan>, Defect> {
+    pub(crate) fn plan(&self, grid: &GeoBox) -> std::result::Result<Option<Plan>, Defect> {
         let resolution = grid.resolution_m();
         let tile = (CELL_M / resolution).round();
         let is_even =
@@ -653,6 +374,305 @@ impl Work<'_> {
         let cells = Arc::new(Cells(cells));
         known.insert(crs.epsg(), Arc::clone(&cells));
         Ok(cells)
+    }
+}
+
+impl Work<'_> {
+    /// One scene, from the first of its sources that gives it.
+    async fn scene(&self, scene: &Scene) -> Result<FetchOutcome> {
+        let candidates: Vec<&Scene> = std::iter::once(scene).chain(&scene.alternatives).collect();
+        // A scene that came from a later source is kept too.
+        for candidate in &candidates {
+            let stored = self.inputs.get(&Mirror::scene_name(&candidate.id));
+            let is_same = stored == Some(&self.inputs_of(candidate));
+            if is_same {
+                return Ok(FetchOutcome::Kept);
+            }
+        }
+        let mut reasons = Vec::new();
+        for candidate in candidates {
+            match self.bring(candidate).await {
+                Ok(Some(n_bytes)) => {
+                    return Ok(FetchOutcome::Fetched {
+                        source: candidate.source.clone(),
+                        n_bytes,
+                    });
+                }
+                Ok(None) => return Ok(FetchOutcome::OutsideCells),
+                Err(Trouble::Disk(error)) => return Err(error),
+                Err(Trouble::DiskLimit) => {
+                    return Ok(FetchOutcome::Failed {
+                        reason: "not fetched: the limit of the disk is reached".into(),
+                        is_disk_limit: true,
+                    });
+                }
+                Err(Trouble::Source(reason)) if candidate.source.is_empty() => reasons.push(reason),
+                Err(Trouble::Source(reason)) => {
+                    reasons.push(format!("{}: {reason}", candidate.source))
+                }
+            }
+        }
+        Ok(FetchOutcome::Failed {
+            reason: reasons.join("; "),
+            is_disk_limit: false,
+        })
+    }
+
+    /// What a scene in the mirror rests on, as a hash.
+    fn inputs_of(&self, scene: &Scene) -> String {
+        let mut parts = BTreeMap::from([
+            ("form".to_owned(), FORM.to_owned()),
+            ("id".to_owned(), scene.id.clone()),
+            ("source".to_owned(), scene.source.clone()),
+            (
+                "region".to_owned(),
+                format!("{:?}", self.ground.region.lonlat()),
+            ),
+            ("baseline".to_owned(), format!("{:?}", scene.baseline)),
+            (
+                "updated".to_owned(),
+                format!("{:?}", scene.updated.or(scene.created)),
+            ),
+        ]);
+        for (name, asset) in self.ground.rasters(scene) {
+            parts.insert(
+                format!("raster {name}"),
+                format!(
+                    "{} {:?} {}",
+                    pitwatch_scenes::net::bare(&asset.href),
+                    asset.offset,
+                    asset.scale
+                ),
+            );
+        }
+        inputs_of(&parts)
+    }
+
+    /// Brings a scene from one source; `None` if it has no pixel in the cells.
+    async fn bring(&self, scene: &Scene) -> std::result::Result<Option<u64>, Trouble> {
+        if self.is_full() {
+            return Err(Trouble::DiskLimit);
+        }
+        if self.folders.contains(&Mirror::scene_name(&scene.id)) {
+            // Left by work that was interrupted, or of a product that is replaced.
+            self.clear(&scene.id).await?;
+        }
+        let folder = self
+            .mirror
+            .make_workplace(&scene.id)
+            .map_err(Trouble::Disk)?;
+        let rasters = self.ground.rasters(scene);
+        let done = join_all(
+            rasters
+                .iter()
+                .map(|(name, asset)| self.raster(scene, name, asset, &folder)),
+        )
+        .await;
+        let mut stored = Vec::new();
+        let mut first_trouble = None;
+        for outcome in done {
+            match outcome {
+                Ok(Some(raster)) => stored.push(raster),
+                Ok(None) => {}
+                Err(trouble) => {
+                    // What the disk says goes before what a source says.
+                    if first_trouble.is_none() || !matches!(trouble, Trouble::Source(_)) {
+                        first_trouble = Some(trouble);
+                    }
+                }
+            }
+        }
+        let is_whole = stored.len() == rasters.len();
+        if first_trouble.is_some() || !is_whole {
+            // What stays is no part of the mirror, for want of an item.
+            let _ = self.clear(&scene.id).await;
+            self.give_disk(stored.iter().map(|raster| raster.n_bytes).sum());
+        }
+        match first_trouble {
+            Some(trouble) => Err(trouble),
+            None if stored.is_empty() => Ok(None),
+            None if !is_whole => Err(Trouble::Source(
+                "its rasters do not cover the same ground".into(),
+            )),
+            None => {
+                let n_bytes = stored.iter().map(|raster| raster.n_bytes).sum();
+                let (named, inputs) = (scene.clone(), self.inputs_of(scene));
+                self.in_mirror(move |mirror| mirror.write_item(&named, &stored, &inputs))
+                    .await?;
+                Ok(Some(n_bytes))
+            }
+        }
+    }
+
+    /// Removes what there is of a scene.
+    async fn clear(&self, scene_id: &str) -> std::result::Result<(), Trouble> {
+        let name = Mirror::scene_name(scene_id);
+        self.in_mirror(move |mirror| mirror.remove(&name)).await
+    }
+
+    /// Runs work that waits for the mirror's disk or store, while the network goes on.
+    async fn in_mirror<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Mirror) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, Trouble> {
+        let mirror = Arc::clone(&self.mirror);
+        let done = tokio::task::spawn_blocking(move || work(&mirror)).await;
+        done.map_err(|error| {
+            let source = std::io::Error::other(error);
+            Trouble::Disk(file_error("write to", Path::new("the mirror"))(source))
+        })?
+        .map_err(Trouble::Disk)
+    }
+
+    fn is_full(&self) -> bool {
+        self.disk_limit
+            .is_some_and(|limit| self.disk_used.load(Ordering::Relaxed) >= limit)
+    }
+
+    /// Counts a file that was written; false if the limit has no room for it.
+    fn take_disk(&self, n_bytes: u64) -> bool {
+        let used = self.disk_used.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes;
+        let has_room = self.disk_limit.is_none_or(|limit| used <= limit);
+        if !has_room {
+            self.give_disk(n_bytes);
+        }
+        has_room
+    }
+
+    fn give_disk(&self, n_bytes: u64) {
+        self.disk_used.fetch_sub(n_bytes, Ordering::Relaxed);
+    }
+
+    /// Brings one raster; `None` if it has no pixel in the cells.
+    async fn raster(
+        &self,
+        scene: &Scene,
+        name: &str,
+        asset: &Named,
+        folder: &Path,
+    ) -> std::result::Result<Option<Stored>, Trouble> {
+        let address = pitwatch_scenes::net::bare(&asset.href);
+        let trouble = |defect: Defect| Trouble::Source(format!("{address}: {defect}"));
+        let place = self.ground.place(scene, &asset.href).map_err(trouble)?;
+        let opened = self.open(&place, asset, folder, name).await;
+        let (opened, grid, depth) = opened.map_err(|error| match error {
+            OpenError::Defect(defect) => trouble(defect),
+            OpenError::Disk(error) => Trouble::Disk(error),
+        })?;
+        let Some(plan) = self.ground.plan(&grid).map_err(trouble)? else {
+            return Ok(None);
+        };
+        let part = unfinished(&folder.join(format!("{name}.tif")));
+        let written = self
+            .write(&plan, &opened, &grid, depth, &part, &place)
+            .await;
+        if let Opened::Jp2(jp2) = &opened {
+            let _ = fs::remove_file(jp2.path());
+        }
+        match written {
+            Ok(n_bytes) if !self.take_disk(n_bytes) => {
+                let _ = fs::remove_file(&part);
+                Err(Trouble::DiskLimit)
+            }
+            Ok(_) => {
+                let (scene_id, name) = (scene.id.clone(), name.to_owned());
+                self.in_mirror(move |mirror| {
+                    mirror.put_raster(&scene_id, &name, plan.geobox, &part)
+                })
+                .await
+                .map(Some)
+            }
+            Err(error) => {
+                let _ = fs::remove_file(&part);
+                Err(match error {
+                    OpenError::Defect(defect) => trouble(defect),
+                    OpenError::Disk(error) => Trouble::Disk(error),
+                })
+            }
+        }
+    }
+
+    /// Opens a raster by what it is, not by its name.
+    async fn open(
+        &self,
+        place: &Place,
+        asset: &Named,
+        folder: &Path,
+        name: &str,
+    ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
+        let header = match Header::read(place).await {
+            Ok(header) => header,
+            Err(Defect::NotTiff) => return self.open_other(place, asset, folder, name).await,
+            Err(defect) => return Err(defect.into()),
+        };
+        let shape = Shape {
+            height: header.height,
+            width: header.width,
+        };
+        let grid = grid_of(header.epsg, header.origin, header.resolution_m, shape)?;
+        let depth = match header.sample {
+            Sample::U8 => Depth::U8,
+            Sample::U16 => Depth::U16,
+            Sample::I16 => Depth::I16,
+        };
+        let asset = Asset::plain(header, place.clone());
+        Ok((Opened::Cog(Box::new(asset)), grid, depth))
+    }
+
+    async fn open_other(
+        &self,
+        place: &Place,
+        asset: &Named,
+        folder: &Path,
+        name: &str,
+    ) -> std::result::Result<(Opened, GeoBox, Depth), OpenError> {
+        let head = place.head(12).await?;
+        if !Jp2::is(&head.bytes) {
+            let is_page = head.bytes.first() == Some(&b'<');
+            let what = if is_page {
+                "it is a web page, no image"
+            } else {
+                "it is neither TIFF nor JPEG 2000"
+            };
+            return Err(Defect::Unsupported(what.into()).into());
+        }
+        let path = match place {
+            Place::Stored(..) => None,
+            Place::Remote(remote, href) => {
+                let path = folder.join(format!("{name}.jp2.part"));
+                remote
+                    .download(href, &path, MAX_JP2_BYTES)
+                    .await
+                    .map_err(|error| Defect::Fetch(error.message))?;
+                Some(path)
+            }
+        };
+        let path = match (path, place) {
+            (Some(path), _) => path,
+            (None, Place::Stored(_, location)) => PathBuf::from(format!("/{location}")),
+            (None, Place::Remote(..)) => {
+                return Err(Defect::Open("it was not downloaded".into()).into());
+            }
+        };
+        let is_own = matches!(place, Place::Remote(..));
+        let checksum = asset.stated.get("file:checksum").cloned();
+        let jp2 = off_thread(move || {
+            let agrees = checksum
+                .as_ref()
+                .and_then(|checksum| checksum.as_str())
+                .map_or(Ok(true), |checksum| agrees_with(&path, checksum));
+            match agrees {
+                Ok(true) => Jp2::open(&path, is_own),
+                Ok(false) => Err(Defect::Fetch(
+                    "its bytes are not those of its checksum".into(),
+                )),
+                Err(error) => Err(Defect::Open(error.to_string())),
+            }
+        })
+        .await??;
+        let grid = jp2.grid().clone();
+        let depth = jp2.depth();
+        Ok((Opened::Jp2(jp2), grid, depth))
     }
 
     /// Writes the wanted cells of a raster, some rows of cells at a time. Returns the file's length.
@@ -815,7 +835,7 @@ impl Work<'_> {
 
 impl Plan {
     /// True if a window of the rows from `first_row` on touches a wanted cell.
-    fn touches(&self, window: Window, first_row: usize) -> bool {
+    pub(crate) fn touches(&self, window: Window, first_row: usize) -> bool {
         let rows = (first_row + window.row) / self.tile
             ..=(first_row + window.row + window.height - 1) / self.tile;
         let cols = window.col / self.tile..=(window.col + window.width - 1) / self.tile;
@@ -869,7 +889,7 @@ async fn off_thread<T: Send + 'static>(
         .map_err(|_| Defect::Open("its decoding was given up".into()))
 }
 
-fn grid_of(
+pub(crate) fn grid_of(
     epsg: u32,
     origin: Point,
     resolution_m: f64,
@@ -882,7 +902,7 @@ fn grid_of(
 
 impl Asset {
     /// A file that is read as it is, on its own pixels.
-    fn plain(header: Header, place: Place) -> Self {
+    pub(crate) fn plain(header: Header, place: Place) -> Self {
         Self {
             href: "".into(),
             place,
@@ -901,7 +921,7 @@ impl Asset {
     }
 
     /// The same file, its first pixel at a place of a lattice.
-    fn placed(&self, footprint: Footprint) -> Self {
+    pub(crate) fn placed(&self, footprint: Footprint) -> Self {
         Self {
             href: self.href.clone(),
             place: self.place.clone(),

@@ -33,6 +33,7 @@
 mod cog;
 mod decode;
 mod error;
+mod estimate;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzz;
@@ -47,8 +48,9 @@ mod warp;
 mod write;
 
 pub use error::{Error, ReadFailure, Result, SkippedScene};
+pub use estimate::{Estimate, estimate};
 pub use fetch::{CELL_M, FetchOptions, FetchOutcome, FetchReport, fetch};
-pub use mirror::{Checked, Damage, Mirror, check as check_mirror};
+pub use mirror::{Checked, Damage, Mirror, check as check_mirror, escaped};
 pub use offset_check::{OffsetCheckParams, OffsetVerdict, Sample, check_offsets, sample};
 pub use read::{LookRef, Reader, SceneRef};
 pub use source::{SceneFiles, Source};

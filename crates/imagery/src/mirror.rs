@@ -581,7 +581,7 @@ fn geometry(footprint: &MultiPolygon<f64>) -> Value {
 
 /// A name as a part of a path: letters, digits, `-`, `_` and dots that do not lead; all else as `%` and two digits. A name
 /// that would be too long ends in its checksum.
-pub(crate) fn escaped(name: &str) -> String {
+pub fn escaped(name: &str) -> String {
     let mut safe = String::new();
     for (index, byte) in name.bytes().enumerate() {
         let is_plain = byte.is_ascii_alphanumeric()

@@ -167,6 +167,11 @@ impl Place {
         }
     }
 
+    /// The requests that [`Place::ranges`] makes for pieces of a remote file.
+    pub(crate) fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+        runs(ranges)
+    }
+
     /// Several pieces of a file in as few requests as it takes. One that fails does not take the others with it.
     pub(crate) async fn ranges(&self, ranges: &[Range<u64>]) -> Vec<Result<Bytes, Defect>> {
         match self {

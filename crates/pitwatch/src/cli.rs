@@ -86,10 +86,14 @@ Examples:
   pitwatch looks out/seguela --json")]
     Looks(LooksArgs),
 
-    /// Show what a run would read and write; nothing is written
-    #[command(
-        after_help = "Examples:\n  pitwatch plan pipelines/demo.toml\n  pitwatch plan pipelines/demo.toml --json"
-    )]
+    /// Show what a run would read and write, and what fetching would take; nothing is written
+    #[command(after_help = "\
+Examples:
+  pitwatch plan pipelines/demo.toml
+  pitwatch plan pipelines/cote-divoire-north.toml --json
+
+For areas that are fetched the sources are searched, the headers of some scenes are read, and the pixels of one, to tell
+requests, bytes, disk and time.")]
     Plan(PlanArgs),
 
     /// Check files: pipelines (.toml), areas (.geojson), catalogs and items (.json or a folder), outputs of runs (a folder)
@@ -252,6 +256,13 @@ pub(crate) struct RunArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+
+    /// Ask no source: plan with what the mirror has
+    #[arg(long)]
+    pub(crate) offline: bool,
 
     /// Write the plan as JSON
     #[arg(long)]

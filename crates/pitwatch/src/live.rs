@@ -1,15 +1,16 @@
 //! Live areas: search the sources, bring what is new into the mirror, and note what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use pitwatch_grid::{Day, Region};
-use pitwatch_imagery::{FetchOptions, FetchOutcome, FetchReport, Mirror};
+use pitwatch_imagery::{Estimate, FetchOptions, FetchOutcome, FetchReport, Mirror};
 use pitwatch_report::Skipped;
 use pitwatch_scenes::net::{Limits, Net, Remote, S3Keys, Traffic};
+use pitwatch_scenes::storage::Listing;
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Source, SourceConfig,
     SourceKind, Storage,
@@ -121,6 +122,14 @@ impl Sources {
             sources.push(source);
         }
         Ok(Self { net, sources })
+    }
+
+    /// The ways to the sources' files, by their names.
+    fn remotes(&self) -> BTreeMap<String, Remote> {
+        self.sources
+            .iter()
+            .map(|source| (source.name().to_owned(), source.remote().clone()))
+            .collect()
     }
 
     /// Searches for the scenes of an area.
@@ -261,6 +270,72 @@ fn keys_of(entry: &SourceEntry) -> Result<Option<S3Keys>> {
     }))
 }
 
+/// What bringing an area's mirror up to date would take.
+#[derive(Debug)]
+pub(crate) struct FetchPlan {
+    pub(crate) area_id: String,
+    pub(crate) region: Region,
+    pub(crate) search: Search,
+    pub(crate) estimate: Estimate,
+    /// Requests and bytes that searching took.
+    pub(crate) searched: Traffic,
+}
+
+/// Searches for an area's scenes and estimates what fetching them would take; nothing is written.
+///
+/// # Errors
+///
+/// If the area file cannot be used, or no source answers.
+pub(crate) fn plan(
+    source: &AreaSource,
+    pipeline: &Pipeline,
+    options: &NetworkOptions,
+    progress: &Progress,
+) -> Result<FetchPlan> {
+    let (area_id, region) = area_of(source)?;
+    let sources = Sources::open(pipeline, options)?;
+    let search = sources
+        .search(&region, pipeline, options, progress)
+        .with_context(|| area_id.clone())?;
+    let searched = sources.net.traffic();
+    progress.say(&format!("{area_id}: reading some headers"));
+    let listing = match &source.mirror {
+        Some(area) => area.list().unwrap_or_default(),
+        None => Listing::default(),
+    };
+    let kept: BTreeSet<String> = listing
+        .into_iter()
+        .filter(|(scene, files)| files.contains_key(&format!("{scene}.json")))
+        .map(|(scene, _)| scene)
+        .collect();
+    let estimate = pitwatch_imagery::estimate(
+        &|id| kept.contains(&pitwatch_imagery::escaped(id)),
+        &region,
+        &search.found.scenes,
+        &pipeline.bands,
+        &sources.remotes(),
+    )?;
+    Ok(FetchPlan {
+        area_id,
+        region,
+        search,
+        estimate,
+        searched,
+    })
+}
+
+fn area_of(source: &AreaSource) -> Result<(String, Region)> {
+    let area_id = source.id.clone().unwrap_or_default();
+    let region = source
+        .file
+        .as_deref()
+        .map(area::read)
+        .transpose()?
+        .ok_or_else(|| anyhow!("{area_id}: an area that is searched for needs a file"))
+        .context(Problem::Configuration)?;
+    Ok((area_id, region))
+}
+
 /// Brings an area's mirror up to date.
 ///
 /// # Errors
@@ -273,14 +348,7 @@ pub(crate) fn refresh(
     options: &NetworkOptions,
     progress: &Progress,
 ) -> Result<Refreshed> {
-    let area_id = source.id.clone().unwrap_or_default();
-    let region = source
-        .file
-        .as_deref()
-        .map(area::read)
-        .transpose()?
-        .ok_or_else(|| anyhow!("{area_id}: an area that is searched for needs a file"))
-        .context(Problem::Configuration)?;
+    let (area_id, region) = area_of(source)?;
     let root = root_of(pipeline)?;
     let mirror = Arc::new(Mirror::open(root, &area_id).map_err(locked_or_refused)?);
     let mut refreshed = Refreshed {
@@ -321,11 +389,7 @@ pub(crate) fn refresh(
     }
     refreshed.is_checked = true;
     let scenes = &search.found.scenes;
-    let remotes: BTreeMap<String, Remote> = sources
-        .sources
-        .iter()
-        .map(|source| (source.name().to_owned(), source.remote().clone()))
-        .collect();
+    let remotes = sources.remotes();
     let bar = progress.bar(&format!("{area_id}: fetch"), scenes.len() as u64);
     let fetch_options = FetchOptions {
         scenes_in_flight: options.connections,
@@ -395,7 +459,7 @@ fn note(
             ExclusionReason::OutsideArea | ExclusionReason::OutsidePeriod
         )
     };
-    let is_had: std::collections::BTreeSet<(Option<String>, Option<String>)> = records
+    let is_had: BTreeSet<(Option<String>, Option<String>)> = records
         .iter()
         .map(|record| (record.datetime.clone(), record.tile.clone()))
         .collect();

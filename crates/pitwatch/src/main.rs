@@ -24,7 +24,7 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::cli::{
-    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, PlanArgs, RunArgs,
+    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs,
     ValidateArgs,
 };
 use crate::config::{Overrides, Pipeline};
@@ -33,14 +33,23 @@ use crate::live::NetworkOptions;
 use crate::progress::Progress;
 use crate::run::{Options, Outcome};
 
+/// Most memory for bytes in flight when a plan is made.
+const PLAN_MEMORY_BYTES: usize = 256 << 20;
+
 fn main() -> ExitCode {
     let started = publish::now();
     let cli = Cli::parse();
     let progress = Progress::new(cli.verbosity());
     let result = match &cli.command {
-        Command::Run(args) if args.dry_run => show_plan(&args.input, args.json),
+        Command::Run(args) if args.dry_run => {
+            let network = (!args.offline).then_some(&args.network);
+            show_plan(&args.input, network, started, args.json, progress)
+        }
         Command::Run(args) => run_pipeline(args, started, progress),
-        Command::Plan(PlanArgs { input, json, .. }) => show_plan(input, *json),
+        Command::Plan(args) => {
+            let network = (!args.offline).then_some(&args.network);
+            show_plan(&args.input, network, started, args.json, progress)
+        }
         Command::Validate(args) => validate_paths(args),
         Command::Fetch(args) => fetch_areas(args, started, progress),
         Command::Mirror(command) => tend_mirror(command),
@@ -325,8 +334,15 @@ fn summary_text(outcome: &Outcome) -> String {
     lines.join("\n")
 }
 
-fn show_plan(input: &InputArgs, json: bool) -> Result<u8> {
-    let plans = plan::plan(&pipeline_of(input)?)?;
+fn show_plan(
+    input: &InputArgs,
+    network: Option<&NetworkArgs>,
+    started: pitwatch_grid::UtcTime,
+    json: bool,
+    progress: Progress,
+) -> Result<u8> {
+    let options = network.map(|args| network_options(args, PLAN_MEMORY_BYTES, started));
+    let plans = plan::plan(&pipeline_of(input)?, options.as_ref(), &progress)?;
     if json {
         say(&serde_json::to_string_pretty(&plans)?)?;
     } else {
