@@ -654,6 +654,48 @@ impl World {
             .collect()
     }
 
+    /// Writes the products of all looks and tiles as ESA packs them, as `PRODUCT.SAFE` below a folder.
+    pub fn write_products(&self, folder: &Path) {
+        self.make(Form::Cdse);
+        for look in 0..self.spec.n_looks {
+            for tile in &self.tiles {
+                let name = self.product(look, tile);
+                let product = folder.join(format!("{name}.SAFE"));
+                let raster = self.file(look, tile, Form::Cdse, "B04");
+                let granule = raster.ancestors().nth(3).unwrap();
+                crate::mirror::copy_folder(granule, &product.join("GRANULE/L2A"));
+                let day = self.spec.day(look);
+                let [west, south, east, north] = self.lonlat_bounds(tile);
+                let offsets: String = (0..13)
+                    .map(|band| {
+                        format!("<BOA_ADD_OFFSET band_id=\"{band}\">-1000</BOA_ADD_OFFSET>")
+                    })
+                    .collect();
+                let metadata = format!(
+                    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+                     <n1:Level-2A_User_Product xmlns:n1=\"https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-2A.xsd\">\n\
+                     <PRODUCT_START_TIME>{day}T10:48:29.024Z</PRODUCT_START_TIME><PRODUCT_TYPE>S2MSI2A</PRODUCT_TYPE>\n\
+                     <PROCESSING_BASELINE>05.11</PROCESSING_BASELINE><GENERATION_TIME>{day}T15:20:00.000000Z</GENERATION_TIME>\n\
+                     <Datatake datatakeIdentifier=\"GS2{satellite}_{time}_{orbit:06}_N05.11\"><SPACECRAFT_NAME>Sentinel-2{satellite}</SPACECRAFT_NAME></Datatake>\n\
+                     <BOA_QUANTIFICATION_VALUE unit=\"none\">10000</BOA_QUANTIFICATION_VALUE>{offsets}\n\
+                     <Cloud_Coverage_Assessment>{cloud}</Cloud_Coverage_Assessment>\n\
+                     <EXT_POS_LIST>{north} {west} {north} {east} {south} {east} {south} {west} {north} {west}</EXT_POS_LIST>\n\
+                     </n1:Level-2A_User_Product>\n",
+                    satellite = self.satellite(look),
+                    time = self.compact_time(look),
+                    orbit = 20_000 + look,
+                    cloud = self.spec.cloud_cover_percent(look),
+                );
+                fs::write(product.join("MTD_MSIL2A.xml"), metadata).unwrap();
+                let tile = format!(
+                    "<Tile><HORIZONTAL_CS_CODE>EPSG:{}</HORIZONTAL_CS_CODE></Tile>\n",
+                    self.spec.epsg
+                );
+                fs::write(product.join("GRANULE/L2A/MTD_TL.xml"), tile).unwrap();
+            }
+        }
+    }
+
     /// The file of an item's band.
     #[must_use]
     pub fn file(&self, look: usize, tile: &Tile, form: Form, name: &str) -> PathBuf {

@@ -650,7 +650,29 @@ fn a_folder_that_cannot_be_written_is_named() {
         "{}",
         finished.stderr
     );
-    let _ = case.folder();
+    fs::remove_file(case.mirror()).unwrap();
+    // A file system that is mounted to be read only, where one can be mounted.
+    if small_disk(&case.mirror(), 1 << 20) != Ok(()) {
+        return;
+    }
+    let remounted = std::process::Command::new("mount")
+        .args(["-o", "remount,ro"])
+        .arg(case.mirror())
+        .status()
+        .unwrap();
+    let finished = case.run("fetch", &[]);
+    let unmounted = std::process::Command::new("umount")
+        .arg(case.mirror())
+        .status()
+        .unwrap();
+    assert!(remounted.success() && unmounted.success());
+    assert_eq!(finished.code, Some(3), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains(&*case.mirror().to_string_lossy())
+            && finished.stderr.contains("Read-only"),
+        "{}",
+        finished.stderr
+    );
 }
 
 #[test]
@@ -667,4 +689,63 @@ fn two_runs_on_one_mirror_do_not_meet() {
     assert!(second.stderr.contains("small"), "{}", second.stderr);
     assert!(first.wait().unwrap().success());
     assert_whole(&case, &whole, "two runs");
+}
+
+#[test]
+fn names_from_strangers_stay_in_their_folder_and_can_be_read_again() {
+    let world = World::small(N_LOOKS);
+    let case = Case::new(&[&world], &[Form::EarthSearch], MODEL);
+    case.edit(
+        "history_from = \"2021-11-01\"",
+        "history_from = \"2024-01-03\"",
+    );
+    case.edit(
+        "monitor_from = \"2024-11-01\"",
+        "monitor_from = \"2024-01-10\"",
+    );
+    let names = [
+        "../../../outside",
+        "/etc/outside",
+        "a b%2e%2e/ü?x=1#y",
+        "..",
+        "CON.",
+        "x".repeat(400).as_str(),
+    ]
+    .map(str::to_owned);
+    case.live.catalogs["earth-search"].edit(|items| {
+        assert_eq!(items.len(), names.len());
+        for (item, name) in items.iter_mut().zip(&names) {
+            item["id"] = name.as_str().into();
+        }
+    });
+    let _ = case.run("fetch", &[]).expect(0);
+    let files = files_of(&case.mirror());
+    assert_eq!(files.len(), 2 * N_LOOKS * 8 + 2, "{:?}", files.keys());
+    assert!(files.keys().all(|name| name.starts_with("small/")));
+    let around: Vec<_> = fs::read_dir(case.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        !around.iter().any(|name| name.contains("outside")),
+        "{around:?}"
+    );
+    // Each is found again: nothing is fetched twice, and a run reads them all.
+    let finished = case.run("fetch", &[]).expect(0);
+    assert!(
+        finished.stdout.contains("0 fetched, 6 were there"),
+        "{}",
+        finished.stdout
+    );
+    let found = pitwatch_tests::pitwatch(&[
+        &"plan",
+        &case.pipeline,
+        &"--offline",
+        &"--mirror",
+        &case.mirror(),
+        &"--json",
+    ])
+    .expect(0);
+    let plan: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(plan[0]["n_scenes"], 6, "{plan:#}");
 }

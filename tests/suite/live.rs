@@ -1,5 +1,10 @@
 //! Areas whose scenes lie behind servers: what is looked at, and the proof of it.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the numbers that docs/benchmarks.md gives"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
@@ -86,6 +91,9 @@ fn a_third_of_the_scenes_is_taken_away_and_missed() {
         let n_missing = format!("{} more expected and not found", listed.len());
         assert!(finished.stdout.contains(&n_missing), "{}", finished.stdout);
     }
+    println!(
+        "{n_removed} of 240 scenes removed: {n_listed} listed as expected and not found, {n_invented} invented"
+    );
     assert!(
         n_listed * 100 >= n_removed * 99,
         "{n_listed} of {n_removed}"
@@ -216,6 +224,9 @@ fn a_fetch_killed_anywhere_goes_on_to_the_same_bytes() {
             assert!(files == whole, "after {n_kills} kills");
         }
     }
+    println!(
+        "{n_kills} kills, {n_partial} of them in the middle; made whole eight times, each time with the same bytes"
+    );
     assert!(n_partial >= 10, "{n_partial} of {n_kills} hit the middle");
     let verify = pitwatch_tests::pitwatch(&[&"mirror", &"verify", &case.mirror()]).expect(0);
     assert!(verify.stdout.contains("0 damaged"), "{}", verify.stdout);
@@ -228,8 +239,25 @@ fn complete(worlds: &[World], model: &str) {
     // All three sources answer; the first has everything.
     let empty = [Form::PlanetaryComputer, Form::Cdse];
     let case = Case::with(&worlds, &[Form::EarthSearch], &empty, model);
+    // The pipeline file as it stands, over its full areas, is planned.
+    let mirror = case.mirror();
+    let full = pitwatch_tests::pitwatch(&[
+        &"plan",
+        &model,
+        &"--sources",
+        &case.sources,
+        &"--mirror",
+        &mirror,
+    ])
+    .expect(0);
+    println!("{model}: {}", full.stdout);
+    for what in ["requests  ", "bytes  ", "on disk", "time  "] {
+        let n_areas = full.stdout.matches(what).count();
+        assert_eq!(n_areas, worlds.len(), "{what}: {}", full.stdout);
+    }
     let out = case.folder().join("out");
     let finished = case.run("run", &["--out", out.to_str().unwrap()]).expect(0);
+    println!("{}", finished.stdout);
     for world in &worlds {
         assert!(
             finished.stderr.contains(world.spec.id),

@@ -72,6 +72,48 @@ fn every_source_gives_the_same_ground() {
 }
 
 #[test]
+fn a_folder_of_products_gives_the_same_ground_as_their_files_from_a_server() {
+    let world = World::small(2);
+    let case = Case::new(&[&world], &[Form::Cdse], MODEL);
+    let _ = case.run("fetch", &[]).expect(0);
+    let served = files_of(&case.mirror());
+    fs::remove_dir_all(case.mirror()).unwrap();
+    let products = case.folder().join("products");
+    world.write_products(&products);
+    fs::write(
+        &case.sources,
+        format!(
+            "[[source]]\nname = \"cdse\"\nkind = \"safe\"\nurl = \"{}\"\n",
+            products.display()
+        ),
+    )
+    .unwrap();
+    let requests = case.live.server.counts().n_requests;
+    let _ = case.run("fetch", &[]).expect(0);
+    assert_eq!(case.live.server.counts().n_requests, requests);
+    let packed = files_of(&case.mirror());
+    assert_eq!(served.len(), 4 * 8 + 2);
+    assert_eq!(
+        packed.keys().collect::<Vec<_>>(),
+        served.keys().collect::<Vec<_>>()
+    );
+    for (name, bytes) in served.iter().filter(|(name, _)| name.ends_with(".tif")) {
+        assert!(packed[name] == *bytes, "{name}");
+    }
+    // A product whose metadata is broken costs itself alone.
+    let id = world.id(0, &world.tiles[0], Form::Cdse);
+    fs::write(
+        products.join(format!("{id}.SAFE/MTD_MSIL2A.xml")),
+        "<broken",
+    )
+    .unwrap();
+    fs::remove_dir_all(case.mirror()).unwrap();
+    let finished = case.run("fetch", &[]).expect(4);
+    assert!(finished.stderr.contains(&id), "{}", finished.stderr);
+    assert_eq!(files_of(&case.mirror()).len(), 3 * 8 + 2);
+}
+
+#[test]
 fn what_one_source_lacks_or_breaks_comes_from_the_next() {
     let world = World::small(3);
     let case = Case::new(&[&world], &FORMS, MODEL);

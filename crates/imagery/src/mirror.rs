@@ -274,8 +274,6 @@ impl Mirror {
             }),
         ];
         links.extend(items.iter().map(|(_, id, name)| {
-            // A percent sign of a file's name is one in an address too.
-            let name = name.replace('%', "%25");
             json!({ "rel": "item", "href": format!("./{name}/{name}.json"), "type": "application/geo+json", "title": id })
         }));
         let collection = json!({
@@ -579,8 +577,9 @@ fn geometry(footprint: &MultiPolygon<f64>) -> Value {
     json!({ "type": "MultiPolygon", "coordinates": polygons })
 }
 
-/// A name as a part of a path: letters, digits, `-`, `_` and dots that do not lead; all else as `%` and two digits. A name
-/// that would be too long ends in its checksum.
+/// A name as a part of a path: letters, digits, `-`, `_` and dots that do not lead; all else as `=` and two
+/// hexadecimal digits, which neither a file system nor an address takes for anything else. A name that would be too long
+/// ends in its checksum.
 pub fn escaped(name: &str) -> String {
     let mut safe = String::new();
     for (index, byte) in name.bytes().enumerate() {
@@ -591,11 +590,11 @@ pub fn escaped(name: &str) -> String {
         if is_plain {
             safe.push(char::from(byte));
         } else {
-            safe.push_str(&format!("%{byte:02X}"));
+            safe.push_str(&format!("={byte:02X}"));
         }
     }
     if safe.is_empty() {
-        safe.push_str("%00");
+        safe.push_str("=00");
     }
     if safe.len() > MAX_NAME {
         let sum = hex(&Sha256::digest(name.as_bytes()));

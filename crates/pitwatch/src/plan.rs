@@ -1,5 +1,8 @@
 //! What a run would read and write, without doing it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use pitwatch_grid::{Day, Region};
 use pitwatch_report::RASTER_NAMES;
@@ -9,6 +12,9 @@ use crate::config::Pipeline;
 use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::watch::{self, Survey};
+
+/// Items left out that are named to a reader.
+const MAX_EXCLUDED: usize = 20;
 
 /// What a run would do in one area.
 #[derive(Debug, Serialize)]
@@ -123,10 +129,15 @@ fn plan_area(catalog: &str, pipeline: &Pipeline, survey: Survey) -> AreaPlan {
         |band: &pitwatch_grid::Band| scenes.iter().any(|scene| scene.assets.contains_key(band));
     let (bands, missing): (Vec<pitwatch_grid::Band>, Vec<_>) =
         pipeline.bands.iter().partition(|band| has(band));
-    let epsg = scenes
+    // The reference system of most scenes is that of the results; of two with as many the smaller code.
+    let mut n_scenes_of: BTreeMap<u32, usize> = BTreeMap::new();
+    for epsg in scenes.iter().filter_map(|scene| scene.epsg) {
+        *n_scenes_of.entry(epsg).or_default() += 1;
+    }
+    let epsg = n_scenes_of
         .iter()
-        .find_map(|scene| scene.epsg)
-        .map_or_else(|| "EPSG".into(), |epsg| epsg.to_string());
+        .max_by_key(|&(&epsg, &n_scenes)| (n_scenes, Reverse(epsg)))
+        .map_or_else(|| "EPSG".into(), |(epsg, _)| epsg.to_string());
     let day = |scene: Option<&pitwatch_scenes::Scene>| {
         scene.map_or_else(String::new, |scene| Day::of(scene.time).to_string())
     };
@@ -182,8 +193,15 @@ impl AreaPlan {
         lines.extend(
             self.excluded
                 .iter()
+                .take(MAX_EXCLUDED)
                 .map(|(id, reason)| format!("    {id}: {reason}")),
         );
+        if self.n_excluded > MAX_EXCLUDED {
+            lines.push(format!(
+                "    and {} more; --json lists them",
+                self.n_excluded - MAX_EXCLUDED
+            ));
+        }
         lines.push("  would write alerts.geojson, alerts.qml, sites.geojson, sites.qml, looks.csv, manifest.json and".into());
         lines.extend(self.rasters.iter().map(|raster| format!("    {raster}")));
         lines.join("\n")
