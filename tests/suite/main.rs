@@ -14,6 +14,7 @@ mod files;
 mod finding;
 mod layering;
 mod live;
+mod pipelines;
 mod same_bytes;
 mod servers;
 mod sources;
