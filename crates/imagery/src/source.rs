@@ -180,7 +180,7 @@ impl Place {
 }
 
 /// The requests that have all ranges: neighbors with small gaps between them become one.
-fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(crate) fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted: Vec<Range<u64>> = ranges.to_vec();
     sorted.sort_by_key(|range| (range.start, range.end));
     let mut runs: Vec<Range<u64>> = Vec::new();
