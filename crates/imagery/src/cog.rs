@@ -135,6 +135,11 @@ impl Header {
         self.block_height * self.row_bytes()
     }
 
+    /// Bytes of a row of blocks once they are decompressed.
+    pub(crate) fn block_row_bytes(&self) -> usize {
+        self.blocks_across() * self.largest_block_bytes()
+    }
+
     /// Where a block's bytes are, if what the header says of it can be true.
     pub(crate) fn locate(&self, block: Block) -> Result<BlockBytes, Defect> {
         let index = block.row * self.blocks_across() + block.col;

@@ -119,6 +119,57 @@ pub(crate) fn block_into_plane<T: Copy + Default>(
     })
 }
 
+/// Decodes a whole block into `pixels`, whose memory is used again: its numbers in this machine's byte order, row by row,
+/// the padding included.
+pub(crate) fn block_pixels(
+    header: &Header,
+    block: Block,
+    packed: &[u8],
+    pixels: &mut Vec<u8>,
+) -> Result<(), Defect> {
+    let expected = header.block_bytes(block);
+    SCRATCH.with_borrow_mut(|scratch| {
+        let decompressor = &mut scratch.decompressor;
+        decompress(header.compression, packed, expected, decompressor, pixels).map(|_| ())
+    })?;
+    if header.compression == Compression::None {
+        pixels.clear();
+        pixels.extend_from_slice(packed);
+    }
+    pixels.truncate(expected);
+    for row in pixels.chunks_exact_mut(header.row_bytes()) {
+        match (header.sample, header.is_differenced, header.is_big_endian) {
+            (Sample::U8, true, _) => integrate(row, |[byte]| byte, |number| [number]),
+            (Sample::U8, false, _) => {}
+            (_, true, false) => integrate(row, u16::from_le_bytes, u16::to_ne_bytes),
+            (_, true, true) => integrate(row, u16::from_be_bytes, u16::to_ne_bytes),
+            (_, false, is_big_endian) => {
+                if is_big_endian != cfg!(target_endian = "big") {
+                    row.as_chunks_mut::<2>()
+                        .0
+                        .iter_mut()
+                        .for_each(|pair| pair.reverse());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Undoes predictor 2 in place: each number becomes the sum of those up to it.
+#[inline(always)]
+fn integrate<const N: usize, W: Wrapping>(
+    row: &mut [u8],
+    number: impl Fn([u8; N]) -> W,
+    bytes: impl Fn(W) -> [u8; N],
+) {
+    let mut sum = W::default();
+    for sample in row.as_chunks_mut::<N>().0 {
+        sum = sum.sum(number(*sample));
+        *sample = bytes(sum);
+    }
+}
+
 /// The bytes of a block, unpacked; `buffer` is used if they are not in `packed` as they are.
 fn decompress<'a>(
     compression: Compression,

@@ -35,6 +35,14 @@ pub enum Error {
         /// Pixel size of the scenes, in meters.
         lattice_resolution_m: f64,
     },
+    /// A window of a raster that cannot be read.
+    #[error("cannot read {href}: {reason}")]
+    Window {
+        /// Address of the file, without its query string.
+        href: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// A result raster that GDAL cannot make.
     #[error("cannot {doing} {}", path.display())]
     Gdal {

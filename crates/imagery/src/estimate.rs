@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use pitwatch_grid::{Band, GeoBox, Region, Shape};
-use pitwatch_scenes::net::Remote;
+use pitwatch_scenes::net::{Buffers, Remote};
 use pitwatch_scenes::{Asset as Named, Scene};
 
-use crate::cog::{BlockBytes, HEAD_BYTES, Header};
+use crate::cog::{HEAD_BYTES, Header};
 use crate::error::{Defect, Error, Result};
 use crate::fetch::{Ground, grid_of};
-use crate::scene::{Asset, Footprint};
-use crate::source::Place;
+use crate::raster::{BlockCache, Raster, SPARE_BYTES};
+use crate::scene::Footprint;
+use crate::source::runs;
 
 /// Scenes of a tile whose headers are read: the first, one in the middle, the last.
 const SCENES_OF_A_TILE: usize = 3;
@@ -187,30 +188,31 @@ impl Ground<'_> {
         let Some(plan) = self.plan(&grid)? else {
             return Ok(cost);
         };
-        let opened = Asset::plain(header, place.clone());
+        let raster = Raster::new(
+            place.clone(),
+            header,
+            BlockCache::new(0, &Buffers::new(SPARE_BYTES)),
+        );
         let source = Footprint::of(&grid, &plan.geobox);
         let Shape { height, width } = plan.geobox.shape();
         let area = Footprint {
-            row: 0,
-            col: 0,
+            row: -source.row,
+            col: -source.col,
             height: height as i64,
             width: width as i64,
         };
-        let opened = opened.placed(source);
         let mut ranges = Vec::new();
-        for covered in opened.blocks_in(source, area) {
-            if !plan.touches(covered.window, 0) {
-                continue;
-            }
-            if let BlockBytes::At(range) = opened.header.locate(covered.block)? {
-                let length = range.end - range.start;
-                let share = covered.window.height * covered.window.width;
-                let whole = opened.header.block_height * opened.header.block_width;
-                cost.n_bytes_on_disk += length * share as u64 / (whole as u64).max(1);
-                ranges.push(range);
-            }
+        for (range, share) in raster.stored(area, |window| plan.touches(window, 0))? {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a part of a block's length"
+            )]
+            let on_disk = ((range.end - range.start) as f64 * share) as u64;
+            cost.n_bytes_on_disk += on_disk;
+            ranges.push(range);
         }
-        let runs = Place::runs(&ranges);
+        let runs = runs(&ranges);
         cost.n_requests += runs.len() as u64;
         cost.n_bytes += runs.iter().map(|run| run.end - run.start).sum::<u64>();
         if is_timed {

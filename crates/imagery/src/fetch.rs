@@ -7,21 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::join_all;
+use futures::{FutureExt, StreamExt};
 use pitwatch_grid::{Band, Crs, GeoBox, Point, Region, Shape, Window};
-use pitwatch_scenes::net::Remote;
+use pitwatch_scenes::net::{Buffers, Remote};
 use pitwatch_scenes::storage::unfinished;
 use pitwatch_scenes::{Asset as Named, Scene};
 use tokio::sync::Semaphore;
 
-use crate::cog::{Block, BlockBytes, Header, Sample};
-use crate::decode::{Covered, Placing, block_into_plane};
+use crate::cog::{Header, Sample};
 use crate::error::{Defect, Error, Result};
 use crate::jp2::Jp2;
 use crate::mirror::{Mirror, Stored, agrees_with, file_error, inputs_of};
-use crate::scene::{Asset, Footprint};
+use crate::raster::{BlockCache, Raster, SPARE_BYTES, off_thread};
+use crate::scene::Footprint;
 use crate::source::{Place, Store, location_from_href};
 use crate::tiff::{Depth, TiffWriter};
 
@@ -96,6 +95,7 @@ pub(crate) struct Ground<'a> {
 /// What all scenes of a fetch share.
 struct Work<'a> {
     ground: Ground<'a>,
+    buffers: Buffers,
     mirror: Arc<Mirror>,
     /// Names of the folders that were there at the start, complete or not.
     folders: BTreeSet<String>,
@@ -123,7 +123,7 @@ pub(crate) struct Plan {
 
 /// A raster to read from.
 enum Opened {
-    Cog(Box<Asset>),
+    Cog(Raster),
     Jp2(Jp2),
 }
 
@@ -179,6 +179,7 @@ pub fn fetch(
         inputs: mirror.inputs(&listing),
         folders: listing.into_keys().collect(),
         ground: Ground::new(region, bands, remotes),
+        buffers: Buffers::new(SPARE_BYTES),
         memory: Semaphore::new(memory_permits.min(Semaphore::MAX_PERMITS)),
         memory_permits,
         disk_limit: options.disk_limit,
@@ -187,12 +188,12 @@ pub fn fetch(
     let mut outcomes = Vec::new();
     let mut refused = None;
     runtime.block_on(async {
-        let mut coming = futures::stream::iter(scenes)
-            .map(|scene| work.scene(scene))
-            .buffered(options.scenes_in_flight.max(1));
-        while let Some(outcome) = coming.next().await {
+        let mut coming = futures::stream::iter(scenes.iter().enumerate())
+            .map(|(index, scene)| work.scene(scene).map(move |outcome| (index, outcome)))
+            .buffer_unordered(options.scenes_in_flight.max(1));
+        while let Some((index, outcome)) = coming.next().await {
             match outcome {
-                Ok(outcome) => outcomes.push(outcome),
+                Ok(outcome) => outcomes.push((index, outcome)),
                 Err(error) => {
                     refused = Some(error);
                     break;
@@ -204,6 +205,8 @@ pub fn fetch(
     if let Some(error) = refused {
         return Err(error);
     }
+    outcomes.sort_by_key(|(index, _)| *index);
+    let outcomes: Vec<FetchOutcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     let fetched: Vec<u64> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -563,9 +566,7 @@ impl Work<'_> {
             return Ok(None);
         };
         let part = unfinished(&folder.join(format!("{name}.tif")));
-        let written = self
-            .write(&plan, &opened, &grid, depth, &part, &place)
-            .await;
+        let written = self.write(&plan, &opened, &grid, depth, &part).await;
         if let Opened::Jp2(jp2) = &opened {
             let _ = fs::remove_file(jp2.path());
         }
@@ -615,8 +616,10 @@ impl Work<'_> {
             Sample::U16 => Depth::U16,
             Sample::I16 => Depth::I16,
         };
-        let asset = Asset::plain(header, place.clone());
-        Ok((Opened::Cog(Box::new(asset)), grid, depth))
+        // The blocks that reach into the next rows of cells are needed again.
+        let cache = BlockCache::new(header.block_row_bytes(), &self.buffers);
+        let raster = Raster::new(place.clone(), header, cache);
+        Ok((Opened::Cog(raster), grid, depth))
     }
 
     async fn open_other(
@@ -683,37 +686,49 @@ impl Work<'_> {
         grid: &GeoBox,
         depth: Depth,
         part: &Path,
-        place: &Place,
     ) -> std::result::Result<u64, OpenError> {
         let disk = |error: std::io::Error| OpenError::Disk(file_error("write", part)(error));
+        let Shape { height, width } = plan.geobox.shape();
+        let source = Footprint::of(grid, &plan.geobox);
+        let strips = |n_rows: usize| {
+            let starts = (0..height).step_by(n_rows);
+            starts.map(move |start| start..(start + n_rows).min(height))
+        };
+        // In the raster's own pixels.
+        let area = |rows: &Range<usize>| Footprint {
+            row: rows.start as i64 - source.row,
+            col: -source.col,
+            height: rows.len() as i64,
+            width: width as i64,
+        };
+        let most_bytes = |n_rows: usize| {
+            let bytes = strips(n_rows).map(|rows| match opened {
+                Opened::Cog(raster) => {
+                    raster.bytes_to_read(area(&rows), |window| plan.touches(window, rows.start))
+                }
+                // Digital numbers, and what they are made of.
+                Opened::Jp2(_) => rows.len() * width * 6,
+            });
+            (bytes.max().unwrap_or(0) + TiffWriter::bytes(plan.tile)) / BYTES_PER_PERMIT + 1
+        };
+        // As many rows of cells at a time as the limit has room for. The memory is held until the raster is written, since
+        // blocks are kept from rows to rows.
+        let (n_rows, permits) = (1..=CELL_ROWS_AT_A_TIME)
+            .rev()
+            .map(|n_cells| (n_cells * plan.tile, most_bytes(n_cells * plan.tile)))
+            .find(|(_, permits)| *permits <= self.memory_permits)
+            .unwrap_or((plan.tile, self.memory_permits));
+        let _memory = self
+            .memory
+            .acquire_many(u32::try_from(permits).unwrap_or(u32::MAX))
+            .await;
         let mut writer =
             TiffWriter::create(part, &plan.geobox, depth, plan.tile, NODATA).map_err(disk)?;
-        let Shape { height, width } = plan.geobox.shape();
-        let rows_at_a_time = CELL_ROWS_AT_A_TIME * plan.tile;
-        let source = Footprint::of(grid, &plan.geobox);
-        let mut kept: BTreeMap<Block, Bytes> = BTreeMap::new();
-        let mut start = 0;
-        while start < height {
-            let rows = start..(start + rows_at_a_time).min(height);
-            let area = Footprint {
-                row: rows.start as i64,
-                col: 0,
-                height: rows.len() as i64,
-                width: width as i64,
-            };
-            let n_pixels = rows.len() * width;
-            // Digital numbers, and packed bytes that may be as many again, twice.
-            let permits = (n_pixels * 6 / BYTES_PER_PERMIT + 1).min(self.memory_permits);
-            let _memory = self
-                .memory
-                .acquire_many(u32::try_from(permits).unwrap_or(u32::MAX))
-                .await;
+        for rows in strips(n_rows) {
             let plane = match opened {
-                Opened::Cog(asset) => {
-                    let mut footprint = source;
-                    footprint.row = source.row;
-                    self.strip(asset, footprint, area, plan, &rows, place, &mut kept)
-                        .await?
+                Opened::Cog(raster) => {
+                    let is_wanted = |window| plan.touches(window, rows.start);
+                    raster.read(area(&rows), is_wanted).await?
                 }
                 Opened::Jp2(jp2) => {
                     let jp2 = jp2.clone();
@@ -737,99 +752,8 @@ impl Work<'_> {
             .await?;
             writer = moved;
             outcome.map_err(disk)?;
-            start = rows.end;
         }
         off_thread(move || writer.finish()).await?.map_err(disk)
-    }
-
-    /// The digital numbers of some rows of the mirror's raster, `(y, x)`; 0 where the source has none.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller; the parts of one loop"
-    )]
-    async fn strip(
-        &self,
-        asset: &Asset,
-        source: Footprint,
-        area: Footprint,
-        plan: &Plan,
-        rows: &Range<usize>,
-        place: &Place,
-        kept: &mut BTreeMap<Block, Bytes>,
-    ) -> std::result::Result<Vec<u16>, OpenError> {
-        let width = plan.geobox.shape().width;
-        let asset = asset.placed(source);
-        let mut pieces: Vec<(Covered, Option<Range<u64>>)> = Vec::new();
-        for covered in asset.blocks_in(source, area) {
-            if !plan.touches(covered.window, rows.start) {
-                continue;
-            }
-            match asset.header.locate(covered.block)? {
-                BlockBytes::Sparse => {}
-                BlockBytes::At(range) => {
-                    pieces.push((
-                        covered,
-                        (!kept.contains_key(&covered.block)).then_some(range),
-                    ));
-                }
-            }
-        }
-        let asked: Vec<Range<u64>> = pieces
-            .iter()
-            .filter_map(|(_, range)| range.clone())
-            .collect();
-        let mut fetched = place.ranges(&asked).await.into_iter();
-        let mut packed: Vec<(Covered, Bytes)> = Vec::with_capacity(pieces.len());
-        for (covered, range) in pieces {
-            let bytes = match (range, kept.get(&covered.block)) {
-                (None, Some(bytes)) => bytes.clone(),
-                _ => fetched
-                    .next()
-                    .unwrap_or_else(|| Err(Defect::Fetch("a piece is missing".into())))?,
-            };
-            packed.push((covered, bytes));
-        }
-        // A block that reaches into the next rows is needed again.
-        kept.clear();
-        let next = area.row + area.height;
-        for (covered, bytes) in &packed {
-            let end = source.row + ((covered.block.row + 1) * asset.header.block_height) as i64;
-            if end > next {
-                kept.insert(covered.block, bytes.clone());
-            }
-        }
-        let n_rows = rows.len();
-        let plane = off_thread(move || -> std::result::Result<Vec<u16>, Defect> {
-            let mut plane = vec![0_u16; n_rows * width];
-            let nodata = asset.header.nodata;
-            for (covered, bytes) in packed {
-                block_into_plane(
-                    &asset.header,
-                    1,
-                    &bytes,
-                    covered,
-                    &mut plane,
-                    width,
-                    |numbers, out| {
-                        #[expect(
-                            clippy::cast_possible_truncation,
-                            clippy::cast_sign_loss,
-                            reason = "the bits of 16-bit numbers"
-                        )]
-                        for (out, &number) in out.iter_mut().zip(numbers) {
-                            *out = if Some(number) == nodata {
-                                0
-                            } else {
-                                number as u16
-                            };
-                        }
-                    },
-                )?;
-            }
-            Ok(plane)
-        })
-        .await??;
-        Ok(plane)
     }
 }
 
@@ -875,20 +799,6 @@ impl From<Defect> for OpenError {
     }
 }
 
-/// Runs work that keeps a processor busy on rayon's threads, while the network goes on.
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::result::Result<T, Defect> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    rayon::spawn(move || {
-        // The receiver is gone only if the fetch was given up.
-        let _ = done.send(work());
-    });
-    result
-        .await
-        .map_err(|_| Defect::Open("its decoding was given up".into()))
-}
-
 pub(crate) fn grid_of(
     epsg: u32,
     origin: Point,
@@ -898,40 +808,4 @@ pub(crate) fn grid_of(
     Crs::from_epsg(epsg)
         .and_then(|crs| GeoBox::new(crs, origin, resolution_m, shape))
         .map_err(|error| Defect::Georeference(error.to_string()))
-}
-
-impl Asset {
-    /// A file that is read as it is, on its own pixels.
-    pub(crate) fn plain(header: Header, place: Place) -> Self {
-        Self {
-            href: "".into(),
-            place,
-            placing: Placing {
-                row: 0,
-                col: 0,
-                factor: 1,
-            },
-            calibration: crate::decode::Calibration {
-                offset: 0,
-                factor: 1.0,
-                nodata: None,
-            },
-            header: Arc::new(header),
-        }
-    }
-
-    /// The same file, its first pixel at a place of a lattice.
-    pub(crate) fn placed(&self, footprint: Footprint) -> Self {
-        Self {
-            href: self.href.clone(),
-            place: self.place.clone(),
-            placing: Placing {
-                row: footprint.row,
-                col: footprint.col,
-                factor: 1,
-            },
-            calibration: self.calibration,
-            header: Arc::clone(&self.header),
-        }
-    }
 }

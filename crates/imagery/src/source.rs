@@ -167,11 +167,6 @@ impl Place {
         }
     }
 
-    /// The requests that [`Place::ranges`] makes for pieces of a remote file.
-    pub(crate) fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-        runs(ranges)
-    }
-
     /// Several pieces of a file in as few requests as it takes. One that fails does not take the others with it.
     pub(crate) async fn ranges(&self, ranges: &[Range<u64>]) -> Vec<Result<Bytes, Defect>> {
         match self {
@@ -214,7 +209,7 @@ impl Place {
 }
 
 /// The requests that have all ranges: neighbors with small gaps between them become one.
-fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(crate) fn runs(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted: Vec<Range<u64>> = ranges.to_vec();
     sorted.sort_by_key(|range| (range.start, range.end));
     let mut runs: Vec<Range<u64>> = Vec::new();

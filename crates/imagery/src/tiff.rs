@@ -90,6 +90,16 @@ impl TiffWriter {
         })
     }
 
+    /// The most memory that a writer takes, in bytes.
+    ///
+    /// - `tile`: pixels a side of a tile.
+    pub(crate) fn bytes(tile: usize) -> usize {
+        /// The compressor's tables, and what waits to be written.
+        const OTHER_BYTES: usize = 1 << 20;
+        // A tile's differences, and the same packed.
+        2 * tile * tile * size_of::<u16>() + OTHER_BYTES
+    }
+
     /// Leaves out the next tile: all its pixels are nodata.
     pub(crate) fn skip(&mut self) {
         self.offsets.push(0);

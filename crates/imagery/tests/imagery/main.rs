@@ -10,4 +10,5 @@ mod passes;
 mod reading;
 mod scene;
 mod skipping;
+mod windows;
 mod writing;

@@ -4,6 +4,7 @@
 //! growing pauses and a budget; what does not is told by its kind. Addresses in errors never carry a query string, since
 //! signatures stand there.
 
+mod buffers;
 mod guard;
 mod sign;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{
     ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RANGE,
@@ -28,6 +29,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
+pub use buffers::{Buffer, Buffers};
 pub use guard::Access;
 pub use sign::{S3Keys, Signing};
 
@@ -35,6 +37,8 @@ pub use sign::{S3Keys, Signing};
 const MAX_REDIRECTS: usize = 5;
 /// A unit of the semaphore that counts bytes in flight, which holds 32-bit numbers.
 const BYTES_PER_PERMIT: usize = 1024;
+/// Memory of answers that is kept for the next ones, as a part of the bytes in flight.
+const SPARE_PART: usize = 4;
 /// `Retry-After` is obeyed up to so many times the longest pause.
 const RETRY_AFTER_LIMIT: u32 = 10;
 
@@ -132,6 +136,7 @@ struct Shared {
     limits: Limits,
     connections: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    buffers: Buffers,
     retries_left: AtomicU32,
     requests: AtomicU64,
     received: AtomicU64,
@@ -174,6 +179,7 @@ impl Net {
             shared: Arc::new(Shared {
                 connections: Arc::new(Semaphore::new(limits.connections.max(1))),
                 bytes: Arc::new(Semaphore::new(permits)),
+                buffers: Buffers::new(limits.bytes_in_flight / SPARE_PART),
                 retries_left: AtomicU32::new(limits.retry_budget),
                 requests: AtomicU64::new(0),
                 received: AtomicU64::new(0),
@@ -514,7 +520,9 @@ impl Remote {
         let capacity = wanted.map_or(1 << 16, |wanted| {
             wanted.saturating_sub(skip).min(ask.max_bytes)
         });
-        let mut body = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or(0));
+        let capacity = usize::try_from(capacity).unwrap_or(0);
+        let mut body = shared.buffers.take(capacity);
+        body.clear();
         let mut received: u64 = 0;
         while wanted.is_none_or(|wanted| received < wanted) {
             let piece =
@@ -565,7 +573,7 @@ impl Remote {
                 .then_some(received)
         });
         Ok(Answer {
-            bytes: body.freeze(),
+            bytes: Bytes::from_owner(body),
             total_bytes,
             start: start.max(skip),
             headers,
