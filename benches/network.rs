@@ -8,6 +8,8 @@
 //! `cargo bench -p pitwatch-benches --bench network` prints the tables of `docs/benchmarks.md`. A word after `--` takes one
 //! part: `chips`, `windows`, `decode` or `memory`. Needs `.venv` (`scripts/setup --tests`).
 
+#![expect(clippy::print_stdout, reason = "the tables are what it is for")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
