@@ -54,6 +54,8 @@ pub use fetch::{CELL_M, FetchOptions, FetchOutcome, FetchReport, fetch};
 pub use mirror::{Checked, Damage, Mirror, check as check_mirror, escaped};
 pub use offset_check::{OffsetCheckParams, OffsetVerdict, Sample, check_offsets, sample};
 pub use raster::read_windows;
+#[doc(hidden)]
+pub use raster::unpack_blocks;
 pub use read::{LookRef, Reader, SceneRef};
 pub use source::{SceneFiles, Source};
 pub use write::{OverviewResampling, PaletteEntry, Pixel, PixelType, RasterSpec, RasterWriter};
