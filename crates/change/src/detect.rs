@@ -114,10 +114,10 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
         n_clear_history: n.try_into().unwrap_or(u16::MAX),
         n_clear: n_clear.try_into().unwrap_or(u16::MAX),
         last_clear: series.day.last().copied(),
-        confidence: f32::NAN,
         before_rgb: picture(series, 0..n, params),
         after_rgb: picture(series, n..series.len(), params),
         finding: None,
+        retracted: Vec::new(),
     };
     let [before, after] = unseen;
     verdict.state = if n < params.min_clear_history as usize {
@@ -132,7 +132,7 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
         if history.median_ndvi < params.history_ndvi {
             PixelState::BareHistory
         } else {
-            verdict.finding = monitor::follow(series, n, &history, params);
+            (verdict.finding, verdict.retracted) = monitor::follow(series, n, &history, params);
             match verdict.finding {
                 None => PixelState::Stable,
                 Some(finding) if finding.kind == Kind::Cleared => PixelState::Cleared,
@@ -141,12 +141,6 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
             }
         }
     };
-    if verdict.state.is_observable() {
-        let excavation = verdict
-            .finding
-            .filter(|finding| finding.kind == Kind::Excavation);
-        verdict.confidence = excavation.map_or(0.0, |finding| finding.probability);
-    }
     verdict
 }
 
@@ -310,7 +304,7 @@ mod tests {
         assert!(
             map.pixels
                 .iter()
-                .all(|pixel| pixel.confidence == 0.0 && pixel.n_clear > 30)
+                .all(|pixel| pixel.retracted.is_empty() && pixel.n_clear > 30)
         );
     }
 
@@ -338,8 +332,8 @@ mod tests {
                 );
                 assert!(
                     finding.core_look == Some(finding.alert_look)
-                        && finding.ndvi_after < 0.2
-                        && finding.bsi_after > finding.bsi_before
+                        && finding.at_alert.ndvi_after < 0.2
+                        && finding.at_alert.bsi_after > finding.at_alert.bsi_before
                 );
             }
         }
@@ -400,7 +394,7 @@ mod tests {
         assert!(
             map.pixels
                 .iter()
-                .all(|pixel| pixel.state == PixelState::BareHistory && pixel.confidence.is_nan())
+                .all(|pixel| pixel.state == PixelState::BareHistory)
         );
     }
 
@@ -438,7 +432,7 @@ mod tests {
         assert!(
             map.pixels[..5]
                 .iter()
-                .all(|pixel| pixel.confidence.is_nan())
+                .all(|pixel| !pixel.state.is_observable())
         );
     }
 

@@ -21,6 +21,10 @@ pub(crate) struct History {
     pub(crate) canopy_scale: f32,
     /// Share of the looks that were water.
     pub(crate) water_share: f32,
+    /// Share of the looks that were at least partly water.
+    pub(crate) wet_share: f32,
+    /// Mean reflectance of the looks with the lowest NDVI, a share `range_tail` of all: blue, red, nir, swir16, swir22.
+    pub(crate) barest: [f32; 5],
 }
 
 impl History {
@@ -134,6 +138,34 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
     let n_water = (0..n)
         .filter(|&t| is_water(observed[SWIR16][t], green[t], nir[t], params))
         .count();
+    let n_wet = (0..n)
+        .filter(|&t| {
+            is_partly_water(
+                observed[BLUE][t],
+                observed[SWIR16][t],
+                green[t],
+                nir[t],
+                params,
+            )
+        })
+        .count();
+    let mut barest = [0.0; 5];
+    let mut n_barest = 0.0;
+    for t in (0..n).filter(|&t| observed[NDVI][t] <= range[NDVI][0]) {
+        let look = [
+            observed[BLUE][t],
+            observed[RED][t],
+            nir[t],
+            observed[SWIR16][t],
+            observed[SWIR22][t],
+        ];
+        for (sum, value) in barest.iter_mut().zip(look) {
+            *sum += value;
+        }
+        n_barest += 1.0;
+    }
+    // The lower end of the range is a look's own value, so there is one at least.
+    let barest = barest.map(|sum| sum / n_barest);
     History {
         coefficients,
         scale: scales,
@@ -141,6 +173,8 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
         median_ndvi,
         canopy_scale,
         water_share: n_water as f32 / n as f32,
+        wet_share: n_wet as f32 / n as f32,
+        barest,
     }
 }
 
@@ -150,4 +184,13 @@ pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
 /// Source: McFeeters (1996), <https://doi.org/10.1080/01431169608948714>.
 pub(crate) fn is_water(swir16: f32, green: f32, nir: f32, params: &Params) -> bool {
     swir16 < params.water_swir16 && green > nir
+}
+
+/// True if about a third of the pixel or more is water beside bright ground: NDWI above `wet_ndwi`, shortwave infrared not
+/// far above near infrared (char is dark too, but not there), and neither snow nor cloud, which are bright in blue.
+///
+/// Source: McFeeters (1996), <https://doi.org/10.1080/01431169608948714>, mixed linearly with dry sand.
+fn is_partly_water(blue: f32, swir16: f32, green: f32, nir: f32, params: &Params) -> bool {
+    let ndwi = (green - nir) / (green + nir).max(f32::EPSILON);
+    ndwi > params.wet_ndwi && swir16 < params.wet_swir16_over_nir * nir && blue < params.wet_blue
 }

@@ -18,5 +18,5 @@ mod series;
 
 pub use detect::{REQUIRED_BANDS, detect};
 pub use error::{Error, Result};
-pub use map::{ChangeMap, ChangedPixel, Finding, Kind, PixelState, PixelVerdict};
+pub use map::{ChangeMap, ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict};
 pub use params::Params;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_change::{ChangedPixel, Finding, Kind, PixelState, PixelVerdict, mask};
+use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict, mask};
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
@@ -23,7 +23,6 @@ const VERDICT_BYTES: usize = 2 * size_of::<PixelVerdict>();
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CellResult {
     pub(crate) state: Vec<u8>,
-    pub(crate) confidence: Vec<f32>,
     pub(crate) clear_looks: Vec<u16>,
     pub(crate) last_clear_date: Vec<i32>,
     /// Three planes each.
@@ -222,7 +221,6 @@ impl CellResult {
     fn new(n_pixels: usize, n_looks: usize) -> Self {
         Self {
             state: vec![PixelState::Outside as u8; n_pixels],
-            confidence: vec![f32::NAN; n_pixels],
             clear_looks: vec![u16::MAX; n_pixels],
             last_clear_date: vec![-1; n_pixels],
             before_rgb: vec![0; 3 * n_pixels],
@@ -236,7 +234,6 @@ impl CellResult {
     fn set(&mut self, place: usize, at: LatticePixel, verdict: &PixelVerdict) {
         let n_pixels = self.state.len();
         self.state[place] = verdict.state as u8;
-        self.confidence[place] = verdict.confidence;
         self.clear_looks[place] = verdict.n_clear.min(u16::MAX - 1);
         self.last_clear_date[place] = verdict.last_clear.map_or(0, |Day(day)| day);
         for channel in 0..3 {
@@ -245,25 +242,12 @@ impl CellResult {
             self.after_rgb[channel * n_pixels + place] =
                 byte_from_reflectance(verdict.after_rgb[channel]);
         }
-        if let Some(finding) = verdict.finding {
-            let PixelVerdict {
-                n_clear_history,
-                n_clear,
-                ..
-            } = *verdict;
-            self.changed.push(ChangedPixel {
-                at,
-                finding,
-                n_clear_history,
-                n_clear,
-            });
-        }
+        self.changed.extend(verdict.changes(at));
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(self.state.len() * 17 + 1024));
         out.bytes(&self.state);
-        out.all(&self.confidence, |value| value.to_le_bytes());
         out.all(&self.clear_looks, |value| value.to_le_bytes());
         out.all(&self.last_clear_date, |value| value.to_le_bytes());
         out.bytes(&self.before_rgb);
@@ -276,23 +260,19 @@ impl CellResult {
             out.bytes(&pixel.at.row.to_le_bytes());
             out.bytes(&pixel.at.col.to_le_bytes());
             out.bytes(&[finding.kind as u8]);
-            for look in [
-                finding.alert_look,
-                finding.confirmed_look.unwrap_or(u32::MAX),
-                finding.core_look.unwrap_or(u32::MAX),
-                finding.last_look_before,
-                finding.first_look_after,
-            ] {
-                out.bytes(&look.to_le_bytes());
-            }
-            for value in [
-                finding.probability,
-                finding.ndvi_before,
-                finding.ndvi_after,
-                finding.bsi_before,
-                finding.bsi_after,
-            ] {
-                out.bytes(&value.to_le_bytes());
+            let looks = [
+                finding.confirmed_look,
+                finding.retracted_look,
+                finding.greened_look,
+                finding.stayed_bare_look,
+                finding.core_look,
+                Some(finding.alert_look),
+                Some(finding.last_look_before),
+                Some(finding.first_look_after),
+            ];
+            out.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
+            for ground in [&finding.at_alert, &finding.at_confirmation] {
+                out.all(&numbers(ground), f32::to_le_bytes);
             }
             out.bytes(&pixel.n_clear_history.to_le_bytes());
             out.bytes(&pixel.n_clear.to_le_bytes());
@@ -312,7 +292,6 @@ impl CellResult {
     fn from_bytes(bytes: &[u8], n_pixels: usize) -> Option<Self> {
         let mut read = Parser(bytes);
         let state = read.take(n_pixels)?.to_vec();
-        let confidence = read.all(n_pixels, f32::from_le_bytes)?;
         let clear_looks = read.all(n_pixels, u16::from_le_bytes)?;
         let last_clear_date = read.all(n_pixels, i32::from_le_bytes)?;
         let before_rgb = read.take(3 * n_pixels)?.to_vec();
@@ -331,20 +310,17 @@ impl CellResult {
             } else {
                 Kind::Cleared
             };
-            let looks = read.all(5, u32::from_le_bytes)?;
-            let values = read.all(5, f32::from_le_bytes)?;
+            let looks = read.all(8, u32::from_le_bytes)?;
+            let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
+            let at_alert = ground(&read.all(N_NUMBERS, f32::from_le_bytes)?);
             let finding = Finding {
-                kind,
-                alert_look: looks[0],
-                confirmed_look: (looks[1] != u32::MAX).then_some(looks[1]),
-                core_look: (looks[2] != u32::MAX).then_some(looks[2]),
-                last_look_before: looks[3],
-                first_look_after: looks[4],
-                probability: values[0],
-                ndvi_before: values[1],
-                ndvi_after: values[2],
-                bsi_before: values[3],
-                bsi_after: values[4],
+                confirmed_look: some(0),
+                retracted_look: some(1),
+                greened_look: some(2),
+                stayed_bare_look: some(3),
+                core_look: some(4),
+                at_confirmation: ground(&read.all(N_NUMBERS, f32::from_le_bytes)?),
+                ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
             };
             let n_clear_history = read.one(u16::from_le_bytes)?;
             let n_clear = read.one(u16::from_le_bytes)?;
@@ -367,7 +343,6 @@ impl CellResult {
         let is_whole = read.0 == MAGIC;
         is_whole.then_some(Self {
             state,
-            confidence,
             clear_looks,
             last_clear_date,
             before_rgb,
@@ -380,7 +355,74 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 2\n";
+const MAGIC: &[u8] = b"pitwatch cell 3\n";
+
+/// Numbers of a [`Ground`].
+const N_NUMBERS: usize = 17;
+
+fn numbers(ground: &Ground) -> [f32; N_NUMBERS] {
+    let Ground {
+        ndvi_before,
+        ndvi_after,
+        bsi_before,
+        bsi_after,
+        red,
+        red_over_swir16,
+        bare_share,
+        brightening,
+        above_barest,
+        new_color,
+        wet_share,
+        red_change,
+        swir16_change,
+        red_over_swir16_change,
+        blue_over_red_change,
+        nir_over_red_change,
+        swir22_over_swir16_change,
+    } = *ground;
+    [
+        ndvi_before,
+        ndvi_after,
+        bsi_before,
+        bsi_after,
+        red,
+        red_over_swir16,
+        bare_share,
+        brightening,
+        above_barest,
+        new_color,
+        wet_share,
+        red_change,
+        swir16_change,
+        red_over_swir16_change,
+        blue_over_red_change,
+        nir_over_red_change,
+        swir22_over_swir16_change,
+    ]
+}
+
+/// The ground of [`N_NUMBERS`] numbers.
+fn ground(numbers: &[f32]) -> Ground {
+    Ground {
+        ndvi_before: numbers[0],
+        ndvi_after: numbers[1],
+        bsi_before: numbers[2],
+        bsi_after: numbers[3],
+        red: numbers[4],
+        red_over_swir16: numbers[5],
+        bare_share: numbers[6],
+        brightening: numbers[7],
+        above_barest: numbers[8],
+        new_color: numbers[9],
+        wet_share: numbers[10],
+        red_change: numbers[11],
+        swir16_change: numbers[12],
+        red_over_swir16_change: numbers[13],
+        blue_over_red_change: numbers[14],
+        nir_over_red_change: numbers[15],
+        swir22_over_swir16_change: numbers[16],
+    }
+}
 
 struct Writer(Vec<u8>);
 
@@ -438,28 +480,30 @@ mod tests {
 
     fn some_result() -> CellResult {
         let mut result = CellResult::new(6, 3);
-        let finding = Finding {
-            kind: Kind::Excavation,
-            alert_look: 2,
-            confirmed_look: None,
-            last_look_before: 0,
-            first_look_after: 1,
-            probability: 0.5,
-            core_look: Some(2),
+        let seen = Ground {
             ndvi_before: 0.6,
             ndvi_after: 0.1,
-            bsi_before: -0.1,
-            bsi_after: 0.2,
+            wet_share: 0.01,
+            ..Ground::default()
+        };
+        let finding = Finding {
+            core_look: Some(2),
+            stayed_bare_look: Some(2),
+            ..Finding::new(Kind::Excavation, 2, (0, 1), seen)
+        };
+        let retracted = Finding {
+            retracted_look: Some(1),
+            ..Finding::new(Kind::Excavation, 1, (0, 1), seen)
         };
         let verdict = PixelVerdict {
             state: PixelState::Provisional,
             n_clear_history: 40,
             n_clear: 12,
             last_clear: Some(Day(18_000)),
-            confidence: 0.5,
             before_rgb: [300, 500, 200],
             after_rgb: [2000, 1500, 900],
             finding: Some(finding),
+            retracted: vec![retracted],
         };
         result.set(
             4,
@@ -469,7 +513,6 @@ mod tests {
             },
             &verdict,
         );
-        result.confidence.fill(0.25);
         result.n_clear[1] = 5;
         result
             .failures

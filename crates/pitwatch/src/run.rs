@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use pitwatch_grid::{Day, UtcTime, Window};
 use pitwatch_report::Skipped;
-use pitwatch_sites::{Alert, Site};
+use pitwatch_sites::{Alert, Retraction, Site};
 
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
 use crate::config::{AreaSource, Pipeline};
@@ -55,6 +55,7 @@ pub(crate) struct AreaResult {
     pub(crate) watch: Watch,
     pub(crate) cells: Vec<Window>,
     pub(crate) alerts: Vec<Alert>,
+    pub(crate) retractions: Vec<Retraction>,
     pub(crate) sites: Vec<Site>,
     pub(crate) n_clear: Vec<u64>,
     pub(crate) n_pixels: u64,
@@ -342,7 +343,10 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         changed.extend(result.changed);
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
-    let mut alerts = pitwatch_sites::find_alerts(
+    let pitwatch_sites::Found {
+        mut alerts,
+        retractions,
+    } = pitwatch_sites::find_alerts(
         &watch.area_id,
         &watch.geobox,
         &looks,
@@ -358,6 +362,7 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         watch,
         cells: cells.cells,
         alerts,
+        retractions,
         sites,
         n_clear,
         n_pixels,

@@ -12,6 +12,7 @@
 //! ```
 
 mod error;
+mod evidence;
 mod geojson;
 mod looks;
 mod manifest;
@@ -19,6 +20,7 @@ mod raster;
 mod style;
 
 pub use error::{Error, Result};
+pub use evidence::{write_evidence_csv, write_retractions_csv};
 pub use geojson::{ALERT_COLUMNS, SITE_COLUMNS, write_alerts_geojson, write_sites_geojson};
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{InputEntry, Latest, Manifest, OutputFile, Skipped};
