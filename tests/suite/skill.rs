@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pitwatch_capacity::{Hectares, OmittedShare, PitFactors, carats_from_pits};
 use pitwatch_tests::{Mirror, Spec, clouded, day, only_run, pitwatch};
 use serde_json::Value;
 
@@ -14,11 +15,12 @@ fn untouched() -> Mirror {
     })
 }
 
-/// Measures with a file as the output, and returns the file's text.
-fn measure(pipeline: &Path, name: &str, flags: &[&str]) -> String {
+/// Measures with so many pits and a file as the output, and returns the file's text.
+fn measure(pipeline: &Path, name: &str, n_pits: usize, flags: &[&str]) -> String {
     let out = pipeline.with_file_name(name);
+    let n_pits = n_pits.to_string();
     let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> =
-        vec![&"skill", &pipeline, &"--pits", &"120", &"--out", &out];
+        vec![&"skill", &pipeline, &"--pits", &n_pits, &"--out", &out];
     for flag in flags {
         arguments.push(flag);
     }
@@ -52,7 +54,7 @@ fn changed(pipeline: &Path, name: &str, from: &str, to: &str) -> PathBuf {
 #[test]
 fn large_pits_are_found_and_small_ones_are_not() {
     let mirror = untouched();
-    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", &[]));
+    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", 120, &[]));
     assert_eq!(area["area_id"], "savanna");
     assert_eq!(area["n_pits"], 120);
     assert_eq!(area["n_assessed"], 120);
@@ -95,12 +97,12 @@ fn large_pits_are_found_and_small_ones_are_not() {
 fn a_seed_gives_the_same_bytes_on_one_thread_and_on_two() {
     let mirror = untouched();
     let pipeline = mirror.pipeline(&[]);
-    let one = measure(&pipeline, "one.json", &["--jobs", "1"]);
-    let two = measure(&pipeline, "two.json", &["--jobs", "2"]);
+    let one = measure(&pipeline, "one.json", 24, &["--jobs", "1"]);
+    let two = measure(&pipeline, "two.json", 24, &["--jobs", "2"]);
     assert_eq!(one, two);
-    let other = measure(&pipeline, "other.json", &["--seed", "2"]);
+    let other = measure(&pipeline, "other.json", 24, &["--seed", "2"]);
     assert_ne!(area(&one)["pits"], area(&other)["pits"]);
-    let json = pitwatch(&[&"skill", &pipeline, &"--pits", &"120", &"--json"]).expect(0);
+    let json = pitwatch(&[&"skill", &pipeline, &"--pits", &"24", &"--json"]).expect(0);
     assert_eq!(json.stdout, one);
 }
 
@@ -112,7 +114,7 @@ fn under_cloud_nothing_is_found_and_nothing_counts() {
             clouded(&mirror, look);
         }
     }
-    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", &[]));
+    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", 48, &[]));
     assert_eq!(area["n_not_observable"], area["n_pits"]);
     assert_eq!(area["n_assessed"], 0);
     for tier in ["provisional", "confirmed"] {
@@ -132,9 +134,9 @@ fn a_pit_that_cloud_hides_to_the_end_is_missed() {
             clouded(&mirror, look);
         }
     }
-    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", &[]));
+    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", 48, &[]));
     assert!(
-        area["n_assessed"].as_u64() > Some(60),
+        area["n_assessed"].as_u64() > Some(24),
         "{}",
         area["n_assessed"]
     );
@@ -153,11 +155,11 @@ fn a_pit_that_cloud_hides_to_the_end_is_missed() {
 #[test]
 fn a_pit_that_is_there_already_speaks_neither_way() {
     let mirror = Mirror::savanna();
-    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", &[]));
+    let area = area(&measure(&mirror.pipeline(&[]), "skill.json", 48, &[]));
     assert!(area["n_alerted_before"].as_u64() > Some(0));
     let counts = ["n_not_observable", "n_alerted_before", "n_assessed"]
         .map(|name| area[name].as_u64().unwrap());
-    assert_eq!(counts.iter().sum::<u64>(), 120);
+    assert_eq!(counts.iter().sum::<u64>(), 48);
 }
 
 #[test]
@@ -166,8 +168,8 @@ fn a_bad_table_of_pits_names_file_line_and_remedy() {
     let pipeline = mirror.pipeline(&[]);
     for (from, to, words) in [
         (
-            "brightness = [0.55, 0.95]",
-            "brightness = [0.95, 0.55]",
+            "brightness = [0.6, 0.95]",
+            "brightness = [0.95, 0.6]",
             &["brightness is out of range", "[least, greatest]"][..],
         ),
         (
@@ -257,7 +259,7 @@ fn a_run_states_what_was_measured_and_only_of_the_same_numbers() {
     let (alert, limit, absent_id) = min_of(&named, "absent", "skill.json is not there");
     assert_eq!((alert, limit.is_measured), (0.02, false));
 
-    let measured = area(&measure(&named, "skill.json", &[]));
+    let measured = area(&measure(&named, "skill.json", 60, &[]));
     let (alert, limit, measured_id) = min_of(&named, "measured", "");
     let min = &measured["confirmed"]["min_detectable"];
     assert_eq!(Some(alert), min["ha"].as_f64());
@@ -268,7 +270,25 @@ fn a_run_states_what_was_measured_and_only_of_the_same_numbers() {
     );
     assert_eq!(limit.min_detectable_ha_hi, min["ha_hi"].as_f64());
     assert_eq!(limit.p_detect.len(), 6);
-    assert_eq!(limit.omitted_share.len(), 2);
+    // Carats rest on what is confirmed, with what is omitted added back.
+    let [flat, _] = &limit.omitted_share[..] else {
+        panic!("{:?}", limit.omitted_share);
+    };
+    let ends = [flat.share, flat.share_lo, flat.share_hi].map(Option::unwrap);
+    let omitted = OmittedShare::new(ends[0], ends[1], ends[2]).unwrap();
+    let factors = PitFactors {
+        probability: 1.0,
+        dug_share: 1.0,
+        gravel_thickness_m: 1.0,
+        extracted_share: 1.0,
+        grade_ct_per_m3: 1.0,
+        recovery: 1.0,
+        diamond_share: 1.0,
+        omitted_share: 0.0,
+    };
+    let carats = carats_from_pits(Hectares(1.0), &omitted.applied_to(factors)[0]).unwrap();
+    assert!((carats.0 - 10_000.0 / (1.0 - ends[0])).abs() < 1e-6);
+    let _ = pitwatch(&[&"validate", &named.with_file_name("skill.json")]).expect(0);
     // What a run says of the limit is part of its name.
     assert_ne!(run_id, absent_id);
     assert_ne!(absent_id, measured_id);
@@ -286,6 +306,7 @@ fn a_run_states_what_was_measured_and_only_of_the_same_numbers() {
     assert!(min_of(&same, "same", "").1.is_measured);
 
     fs::write(named.with_file_name("skill.json"), "{}").unwrap();
+    let _ = pitwatch(&[&"validate", &named.with_file_name("skill.json")]).expect(3);
     let _ = pitwatch(&[&"run", &named, &"--out", &mirror.out()])
         .expect(3)
         .says("skill.json")

@@ -414,7 +414,7 @@ fn judge(
                 })
                 .min();
             let pixels: Vec<LatticePixel> = pit
-                .pixels
+                .pixels()
                 .iter()
                 .map(|pixel| place(pixel.row, pixel.col))
                 .collect();
