@@ -123,6 +123,7 @@ impl RunFolder {
             is_unchanged: true,
             failed: Vec::new(),
             summary: BTreeMap::new(),
+            detection_limits: Vec::new(),
         })
     }
 
@@ -457,6 +458,10 @@ pub(crate) fn publish(
     }
     let mut summary = summary(results, &alerts, &looks);
     summary.insert("n_failed".to_owned(), failed.len() as u64);
+    let detection_limits: Vec<_> = results
+        .iter()
+        .map(|result| result.detection_limit.clone())
+        .collect();
     let n_new_alerts = {
         let known = run.published_alert_ids();
         alerts
@@ -481,6 +486,7 @@ pub(crate) fn publish(
         inputs: inputs(pipeline, results)?,
         files: hash_files(&run.unfinished(), &n_rows)?,
         summary: summary.clone(),
+        detection_limits: detection_limits.clone(),
         skipped: failed.iter().chain(&skipped).cloned().collect(),
         notice,
     };
@@ -502,6 +508,7 @@ pub(crate) fn publish(
         is_unchanged: false,
         failed,
         summary,
+        detection_limits,
     })
 }
 
@@ -648,6 +655,13 @@ fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>
         href: pipeline.path.display().to_string(),
         sha256: Some(sha256(pipeline.text.as_bytes())),
     }];
+    if let Some(path) = pipeline.skill_file.as_deref().filter(|path| path.exists()) {
+        inputs.push(InputEntry {
+            role: "skill".into(),
+            href: path.display().to_string(),
+            sha256: Some(file_sha256(path)?),
+        });
+    }
     for area in &pipeline.areas {
         if let Some(path) = &area.file {
             let bytes =

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use pitwatch_grid::{Day, UtcTime, Window};
-use pitwatch_report::Skipped;
+use pitwatch_report::{DetectionLimit, Skipped};
 use pitwatch_sites::{Alert, Retraction, Site};
 
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
@@ -16,6 +16,7 @@ use crate::exit::Problem;
 use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
+use crate::skill::{self, Measured};
 use crate::watch::{self, Watch, sha256};
 
 /// How a run goes, none of which moves a result.
@@ -48,6 +49,8 @@ pub(crate) struct Outcome {
     /// What failed; the rest is published.
     pub(crate) failed: Vec<Skipped>,
     pub(crate) summary: BTreeMap<String, u64>,
+    /// How small a pit could have been seen, an entry an area.
+    pub(crate) detection_limits: Vec<DetectionLimit>,
 }
 
 /// An area with all that was found in it.
@@ -61,6 +64,7 @@ pub(crate) struct AreaResult {
     pub(crate) n_pixels: u64,
     pub(crate) n_observable: u64,
     pub(crate) failures: BTreeMap<String, String>,
+    pub(crate) detection_limit: DetectionLimit,
 }
 
 /// Runs a pipeline: finds the scenes, looks for change in each cell, makes alerts and sites, and publishes.
@@ -73,7 +77,8 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut failed = Vec::new();
     let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
     let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
-    let run_id = run_id(pipeline, &watches);
+    let measured = skill::read(pipeline)?;
+    let run_id = run_id(pipeline, &watches, &measured);
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
         progress.say(&format!("nothing new: {run_id} is published already"));
@@ -82,8 +87,9 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut results = Vec::new();
     for watch in watches {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
-        results.push(gather(watch, cells, pipeline, &run_folder)?);
+        results.push(gather(watch, cells, pipeline, &measured, &run_folder)?);
     }
+    skill::warn(&results, &measured, progress);
     publish::publish(
         pipeline, options, run_folder, &run_id, &results, failed, progress,
     )
@@ -190,8 +196,8 @@ fn area_name(source: &AreaSource) -> String {
     format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
 }
 
-/// Date of the newest look and twelve digits of the hash of inputs, pipeline file and version.
-fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
+/// Date of the newest look and twelve digits of the hash of inputs, pipeline file, measured skill and version.
+fn run_id(pipeline: &Pipeline, watches: &[Watch], measured: &Measured) -> String {
     let newest = watches
         .iter()
         .flat_map(|watch| watch.reader.looks().last())
@@ -205,6 +211,9 @@ fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
     );
     for watch in watches {
         named += &format!("\n{} {}", watch.area_id, watch.sha256());
+    }
+    if let Some(sha256) = &measured.sha256 {
+        named += &format!("\nskill {sha256}");
     }
     let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
     format!("{date}{}", &sha256(named.as_bytes())[..12])
@@ -323,7 +332,13 @@ fn work<'a>(
 }
 
 /// Joins the cells of an area: objects that cross their borders become one alert.
-fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> Result<AreaResult> {
+fn gather(
+    watch: Watch,
+    cells: Cells,
+    pipeline: &Pipeline,
+    measured: &Measured,
+    run: &RunFolder,
+) -> Result<AreaResult> {
     let mut changed = Vec::new();
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable) = (0, 0);
@@ -353,6 +368,8 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         &changed,
         &pipeline.sites,
     )?;
+    let detection_limit = measured.limit(&watch, pipeline);
+    skill::state(&mut alerts, &detection_limit);
     let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
     let members = publish::Members::new(&alerts);
     publish::write_rasters(run, &watch, &cells.cells, &members, |cell| {
@@ -368,6 +385,7 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         n_pixels,
         n_observable,
         failures,
+        detection_limit,
     })
 }
 

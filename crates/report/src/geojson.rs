@@ -17,7 +17,7 @@ const INDEX_DECIMALS: i32 = 4;
 
 /// The columns of `alerts.geojson`, in their order.
 ///
-/// `site_id`, `confirmed_datetime` and the four indices may be null. A column that is null in every feature is left out of
+/// `site_id`, `confirmed_datetime`, `min_detectable_ha` and the four indices may be null. A column that is null in every feature is left out of
 /// that file: readers guess a column's type from its values, take an all-null column for text, and would see the type
 /// change from run to run. A reader that misses one of these columns reads it as null.
 pub const ALERT_COLUMNS: [&str; 22] = [

@@ -17,6 +17,7 @@ mod geojson;
 mod looks;
 mod manifest;
 mod raster;
+mod skill;
 mod style;
 
 pub use error::{Error, Result};
@@ -26,5 +27,9 @@ pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{InputEntry, Latest, Manifest, OutputFile, Skipped};
 pub use raster::{
     Overviews, PaletteEntry, RASTER_NAMES, RasterLayer, byte_from_reflectance, raster_layers,
+};
+pub use skill::{
+    AreaSkill, DetectionLimit, DetectionRate, MeasuredOn, MinDetectable, OmittedShare, PitRow,
+    SkillFile, TierSkill,
 };
 pub use style::{CATEGORIES, Category, alerts_qml, sites_qml};

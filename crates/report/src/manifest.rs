@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use pitwatch_grid::UtcTime;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{DetectionLimit, Error, Result};
 
 /// `manifest.json`: what a run was made of and what it made. The only file that holds the clock's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Manifest {
     pub files: Vec<OutputFile>,
     /// Counts by name: `n_alerts`, `n_looks_used`.
     pub summary: BTreeMap<String, u64>,
+    /// How small a pit could have been seen, an entry an area. Manifests of before this was written have none.
+    #[serde(default)]
+    pub detection_limits: Vec<DetectionLimit>,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
     /// The notice of the imagery's license.
@@ -123,9 +126,9 @@ impl Latest {
     }
 }
 
-fn pretty(value: &impl Serialize) -> String {
+pub(crate) fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value)
-        .expect("texts, integers and lists of them always have a JSON form");
+        .expect("texts, numbers and lists of them always have a JSON form");
     text + "\n"
 }
 
@@ -175,6 +178,17 @@ mod tests {
             }],
             files: vec![file("looks.csv", Some(140)), file("alerts.qml", None)],
             summary: BTreeMap::from([("n_sites".into(), 1), ("n_alerts".into(), 2)]),
+            detection_limits: vec![DetectionLimit {
+                area_id: "seguela".into(),
+                is_measured: false,
+                ground: "by construction, not measured".into(),
+                min_detectable_ha: Some(0.02),
+                min_detectable_ha_lo: None,
+                min_detectable_ha_hi: None,
+                p_detect: Vec::new(),
+                p_detect_provisional: Vec::new(),
+                omitted_share: Vec::new(),
+            }],
             skipped: vec![Skipped {
                 what: "S2A_X".into(),
                 reason: "cannot read B04.tif: truncated; fetch it again".into(),
