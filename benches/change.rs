@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pitwatch_benches::{change_params, cube, days, pools};
-use pitwatch_change::harmonic;
+use pitwatch_change::harmonic::{self, N_LANES};
 use pitwatch_grid::Shape;
 
 /// Height and width of the cube, in pixels.
@@ -51,21 +51,24 @@ fn detect(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One least-squares fit of five series at once; elements are looks.
+/// One least-squares fit of five series at the pixels that are fitted at once; elements are pixels times looks.
 fn fit(criterion: &mut Criterion) {
     const N_LOOKS: usize = 74;
     let regressors: Vec<_> = days(N_LOOKS)
         .iter()
         .map(|day| harmonic::regressors(day.season_angle()))
         .collect();
-    let values: [Vec<f32>; 5] = std::array::from_fn(|series| {
+    let values: [Vec<[f32; N_LANES]>; 5] = std::array::from_fn(|series| {
         let level = 0.1 * (1 + series) as f32;
-        regressors.iter().map(|row| level + 0.1 * row[1]).collect()
+        regressors
+            .iter()
+            .map(|row| [level + 0.1 * row[1]; N_LANES])
+            .collect()
     });
-    let weights = vec![1.0; N_LOOKS];
+    let weights = vec![[1.0; N_LANES]; N_LOOKS];
     let mut group = criterion.benchmark_group("fit");
-    group.throughput(Throughput::Elements(N_LOOKS as u64));
-    group.bench_function(format!("1px_{N_LOOKS}looks_5series"), |bencher| {
+    group.throughput(Throughput::Elements((N_LANES * N_LOOKS) as u64));
+    group.bench_function(format!("{N_LANES}px_{N_LOOKS}looks_5series"), |bencher| {
         bencher.iter(|| {
             let series = values.each_ref().map(Vec::as_slice);
             harmonic::fit(black_box(&regressors), black_box(&weights), series, 1.0)

@@ -1,14 +1,14 @@
 use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE};
 use rayon::prelude::*;
 
+use crate::history::{History, TileFit};
+use crate::lanes::N_LANES;
 use crate::mask::{Observation, observation};
-use crate::series::{BLUE, LookDate, RED, Reflectance, Series, median};
+use crate::series::{BLUE, LookDate, RED, Series, median};
+use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
 use crate::{
-    ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, harmonic, history, monitor,
+    ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, harmonic, lanes, monitor,
 };
-
-/// Reflectance is held × 10,000 in a [`Cube`].
-const REFLECTANCE_SCALE: f32 = 1e-4;
 
 /// The bands that detection cannot do without.
 pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band::Nir, Band::Swir16];
@@ -51,27 +51,17 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
         dates,
         n_history,
     };
-    let shape = cube.geobox().shape();
-    let rows: Vec<Vec<PixelVerdict>> = (0..shape.height)
+    let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
+    let tiles: Vec<Vec<PixelVerdict>> = (0..n_tiles)
         .into_par_iter()
-        .map_init(Series::default, |series, row| {
-            (row * shape.width..(row + 1) * shape.width)
-                .map(|index| judge(&area, index, series, params))
-                .collect()
+        .map_init(Work::default, |work, tile| {
+            judge(&area, tile * N_LANES, work, params)
         })
         .collect();
     Ok(ChangeMap {
         geobox: cube.geobox().clone(),
-        pixels: rows.concat(),
+        pixels: tiles.concat(),
     })
-}
-
-struct Looks<'a> {
-    cube: &'a Cube,
-    bands: [usize; REQUIRED_BANDS.len()],
-    swir22: Option<usize>,
-    dates: Vec<LookDate>,
-    n_history: usize,
 }
 
 /// How often the ground was not seen, by the reason.
@@ -104,10 +94,49 @@ impl Unseen {
     }
 }
 
+/// What a thread works with, filled anew for each tile.
+#[derive(Default)]
+struct Work {
+    tile: Tile,
+    fit: TileFit,
+    series: Series,
+}
+
+/// The verdicts on the pixels of the tile from `first` on.
+fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<PixelVerdict> {
+    let Work { tile, fit, series } = work;
+    tile.fill(looks, first);
+    let history = tile.history();
+    if lanes::count(history.masks)
+        .iter()
+        .any(|&n| n >= params.min_clear_history)
+    {
+        fit.fill(&history, params);
+    }
+    let end = (first + N_LANES).min(looks.cube.geobox().shape().n_pixels());
+    (first..end)
+        .map(|index| {
+            let lane = index - first;
+            let n = tile.gather(lane, &looks.dates, series);
+            judge_pixel(looks, index, n, series, params, |series| {
+                fit.history(lane, &history, series, n, params)
+            })
+        })
+        .collect()
+}
+
 /// The verdict on one pixel.
-fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> PixelVerdict {
-    let mut unseen = [Unseen::default(); 2];
-    let n = gather(looks, index, series, &mut unseen);
+///
+/// - `series`: its clear looks, the first `n` of them history.
+/// - `history`: fits them.
+fn judge_pixel(
+    looks: &Looks,
+    index: usize,
+    n: usize,
+    series: &mut Series,
+    params: &Params,
+    history: impl FnOnce(&mut Series) -> History,
+) -> PixelVerdict {
     let n_clear = series.len() - n;
     let mut verdict = PixelVerdict {
         state: PixelState::Stable,
@@ -119,16 +148,15 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
         finding: None,
         retracted: Vec::new(),
     };
-    let [before, after] = unseen;
     verdict.state = if n < params.min_clear_history as usize {
-        match before.state() {
+        match unseen(looks, index, 0..looks.n_history).state() {
             PixelState::Clouded => PixelState::ShortHistory,
             other => other,
         }
     } else if n_clear < params.min_clear_monitoring as usize {
-        after.state()
+        unseen(looks, index, looks.n_history..looks.dates.len()).state()
     } else {
-        let history = history::fit(series, n, params);
+        let history = history(series);
         if history.median_ndvi < params.history_ndvi {
             PixelState::BareHistory
         } else {
@@ -144,49 +172,22 @@ fn judge(looks: &Looks, index: usize, series: &mut Series, params: &Params) -> P
     verdict
 }
 
-/// Collects the clear looks of a pixel; returns how many of them are history.
-fn gather(looks: &Looks, index: usize, series: &mut Series, unseen: &mut [Unseen; 2]) -> usize {
-    series.clear();
-    let n_pixels = looks.cube.geobox().shape().n_pixels();
-    let n_looks = looks.dates.len();
-    let (reflectance, classes) = (looks.cube.reflectance(), looks.cube.all_classes());
-    let mut n = 0;
-    for (time, date) in looks.dates.iter().enumerate() {
-        let is_history = time < looks.n_history;
-        let observation = observation(classes[time * n_pixels + index]);
-        if observation != Observation::Clear {
-            unseen[usize::from(!is_history)].count(observation);
-            continue;
-        }
-        let value = |band: usize| reflectance[(band * n_looks + time) * n_pixels + index];
-        let values = looks.bands.map(value);
-        let swir22 = looks.swir22.map_or(0, value);
-        if swir22 == MISSING_REFLECTANCE || values.contains(&MISSING_REFLECTANCE) {
-            unseen[usize::from(!is_history)].count(Observation::NoData);
-            continue;
-        }
-        let [blue, green, red, nir, swir16] =
-            values.map(|value| f32::from(value) * REFLECTANCE_SCALE);
-        let swir22 = f32::from(swir22) * REFLECTANCE_SCALE;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "an area has far fewer than 2^32 looks"
-        )]
-        series.push(
-            time as u32,
-            date,
-            Reflectance {
-                blue,
-                green,
-                red,
-                nir,
-                swir16,
-                swir22,
-            },
-        );
-        n += usize::from(is_history);
+/// How often a pixel was not seen in a range of looks.
+fn unseen(looks: &Looks, index: usize, range: std::ops::Range<usize>) -> Unseen {
+    let mut unseen = Unseen::default();
+    for time in range {
+        let seen = observation(looks.cube.classes(time)[index]);
+        let is_missing = || {
+            let is_missing = |band| looks.cube.plane(band, time)[index] == MISSING_REFLECTANCE;
+            looks.bands.into_iter().chain(looks.swir22).any(is_missing)
+        };
+        unseen.count(if seen == Observation::Clear && is_missing() {
+            Observation::NoData
+        } else {
+            seen
+        });
     }
-    n
+    unseen
 }
 
 /// Median red, green and blue × 10,000 of the last clear looks of a range of the series; 0 = none.

@@ -1,5 +1,10 @@
 //! The seasonal model: a level and two harmonics of the year, fitted by ridge regression.
 
+use wide::f32x4;
+
+pub use crate::lanes::N_LANES;
+use crate::lanes::{Lanes, N_PARTS, part, set_part};
+
 /// Number of coefficients of the seasonal model: a level and two harmonics of the year.
 pub const N_COEFFICIENTS: usize = 5;
 
@@ -25,76 +30,105 @@ pub fn predict(coefficients: &[f32; N_COEFFICIENTS], regressors: &[f32; N_COEFFI
 }
 
 /// Fits several series at once that share their regressors and weights, by ridge regression:
-/// `(XᵀWX + R) β = XᵀWy`, with R on the harmonics only.
+/// `(XᵀWX + R) β = XᵀWy`, with R on the harmonics only. It does so for [`N_LANES`] pixels beside each other, which have
+/// nothing to do with each other.
 ///
 /// - `regressors`: one row a look.
-/// - `weights`: one a look, unitless, 0 or more.
-/// - `series`: the observed values, each as long as `regressors`.
+/// - `weights`: one a look and pixel, unitless, 0 or more; 0 where a pixel has no value.
+/// - `series`: the observed values, each as long as `regressors`; any finite number where a pixel has no value.
 /// - `ridge`: penalty on each harmonic's coefficient, in looks (a penalty of 1 weighs as one look).
 ///
-/// Returns one row of coefficients a series; all zero if there is no look with weight.
+/// Returns one row of coefficients a series; all zero at a pixel that has no look with weight.
 ///
 /// Source: Hoerl and Kennard (1970), <https://doi.org/10.1080/00401706.1970.10488634>; harmonic model of
 /// Verbesselt et al. (2012), <https://doi.org/10.1016/j.rse.2012.02.022>.
 #[must_use]
 pub fn fit<const N: usize>(
     regressors: &[[f32; N_COEFFICIENTS]],
-    weights: &[f32],
-    series: [&[f32]; N],
+    weights: &[[f32; N_LANES]],
+    series: [&[[f32; N_LANES]]; N],
     ridge: f32,
-) -> [[f32; N_COEFFICIENTS]; N] {
-    let mut normal = [[0.0f32; N_COEFFICIENTS]; N_COEFFICIENTS];
-    let mut right = [[0.0f32; N_COEFFICIENTS]; N];
-    for (t, (row, &weight)) in regressors.iter().zip(weights).enumerate() {
-        let weighted = row.map(|value| value * weight);
-        for i in 0..N_COEFFICIENTS {
-            for j in 0..=i {
-                normal[i][j] += weighted[i] * row[j];
+) -> [[[f32; N_LANES]; N_COEFFICIENTS]; N] {
+    let mut coefficients = [[[0.0; N_LANES]; N_COEFFICIENTS]; N];
+    for place in 0..N_PARTS {
+        let (factor, is_definite) = factorize(normal_matrix(regressors, weights, place, ridge));
+        for (coefficients, values) in coefficients.iter_mut().zip(series) {
+            let right = right_side(regressors, weights, values, place);
+            for (lanes, solution) in coefficients.iter_mut().zip(solve(&factor, right)) {
+                set_part(lanes, place, solution & is_definite);
             }
         }
-        for (right, values) in right.iter_mut().zip(series) {
-            for k in 0..N_COEFFICIENTS {
-                right[k] += weighted[k] * values[t];
+    }
+    coefficients
+}
+
+/// Four of the lanes of a square matrix; only the lower half means anything.
+type Matrix = [[f32x4; N_COEFFICIENTS]; N_COEFFICIENTS];
+
+/// XᵀWX + R of four of the lanes.
+fn normal_matrix(
+    regressors: &[[f32; N_COEFFICIENTS]],
+    weights: &[Lanes],
+    place: usize,
+    ridge: f32,
+) -> Matrix {
+    let mut normal = [[f32x4::ZERO; N_COEFFICIENTS]; N_COEFFICIENTS];
+    for (row, weights) in regressors.iter().zip(weights) {
+        let row = row.map(f32x4::splat);
+        let weight = part(weights, place);
+        for i in 0..N_COEFFICIENTS {
+            let weighted = row[i] * weight;
+            for j in 0..=i {
+                normal[i][j] += weighted * row[j];
             }
         }
     }
     for (k, row) in normal.iter_mut().enumerate().skip(1) {
-        row[k] += ridge;
+        row[k] += f32x4::splat(ridge);
     }
-    match cholesky(&normal) {
-        Some(factor) => right.map(|right| solve(&factor, right)),
-        None => [[0.0; N_COEFFICIENTS]; N],
-    }
+    normal
 }
 
-/// The lower Cholesky factor of a symmetric matrix given by its lower half, or `None` if it is not positive definite.
-fn cholesky(
-    matrix: &[[f32; N_COEFFICIENTS]; N_COEFFICIENTS],
-) -> Option<[[f32; N_COEFFICIENTS]; N_COEFFICIENTS]> {
-    let mut factor = [[0.0f32; N_COEFFICIENTS]; N_COEFFICIENTS];
+/// XᵀWy of four of the lanes.
+fn right_side(
+    regressors: &[[f32; N_COEFFICIENTS]],
+    weights: &[Lanes],
+    values: &[Lanes],
+    place: usize,
+) -> [f32x4; N_COEFFICIENTS] {
+    let mut right = [f32x4::ZERO; N_COEFFICIENTS];
+    for ((row, weights), values) in regressors.iter().zip(weights).zip(values) {
+        let (weight, value) = (part(weights, place), part(values, place));
+        for (right, &regressor) in right.iter_mut().zip(row) {
+            *right += f32x4::splat(regressor) * weight * value;
+        }
+    }
+    right
+}
+
+/// The lower Cholesky factor of a symmetric matrix, and a mask of the lanes in which the matrix is positive definite; in
+/// the others the factor is meaningless.
+fn factorize(matrix: Matrix) -> (Matrix, f32x4) {
+    let mut factor = [[f32x4::ZERO; N_COEFFICIENTS]; N_COEFFICIENTS];
+    let mut is_definite = f32x4::ZERO.simd_eq(f32x4::ZERO);
     for i in 0..N_COEFFICIENTS {
         for j in 0..=i {
             let mut sum = matrix[i][j];
             for (left, right) in factor[i][..j].iter().zip(&factor[j][..j]) {
-                sum -= left * right;
+                sum -= *left * *right;
             }
-            if i == j {
-                if sum <= 0.0 {
-                    return None;
-                }
-                factor[i][i] = sum.sqrt();
+            factor[i][j] = if i == j {
+                is_definite &= sum.simd_gt(f32x4::ZERO);
+                sum.sqrt()
             } else {
-                factor[i][j] = sum / factor[j][j];
-            }
+                sum / factor[j][j]
+            };
         }
     }
-    Some(factor)
+    (factor, is_definite)
 }
 
-fn solve(
-    factor: &[[f32; N_COEFFICIENTS]; N_COEFFICIENTS],
-    mut right: [f32; N_COEFFICIENTS],
-) -> [f32; N_COEFFICIENTS] {
+fn solve(factor: &Matrix, mut right: [f32x4; N_COEFFICIENTS]) -> [f32x4; N_COEFFICIENTS] {
     for i in 0..N_COEFFICIENTS {
         for k in 0..i {
             right[i] -= factor[i][k] * right[k];
@@ -121,21 +155,21 @@ mod tests {
         #[test]
         fn a_seasonal_series_is_fitted_exactly(truth in prop::array::uniform5(-1.0f32..1.0), phase in 0.0f64..6.0) {
             let rows: Vec<_> = (0..60).map(|t| regressors(phase + f64::from(t) * 0.31)).collect();
-            let values: Vec<f32> = rows.iter().map(|row| predict(&truth, row)).collect();
-            let [found] = fit(&rows, &vec![1.0; 60], [&values], 0.0);
+            let values: Vec<Lanes> = rows.iter().map(|row| [predict(&truth, row); N_LANES]).collect();
+            let [found] = fit(&rows, &[[1.0; N_LANES]; 60], [&values], 0.0);
             for k in 0..N_COEFFICIENTS {
-                prop_assert!((found[k] - truth[k]).abs() < 1e-3, "{found:?} {truth:?}");
+                prop_assert!((found[k][3] - truth[k]).abs() < 1e-3, "{found:?} {truth:?}");
             }
         }
 
         #[test]
         fn a_look_without_weight_changes_nothing(value in -1.0f32..1.0) {
             let rows: Vec<_> = (0..40).map(|t| regressors(f64::from(t) * 0.31)).collect();
-            let mut values: Vec<f32> = rows.iter().map(|row| 0.4 + 0.2 * row[1]).collect();
-            let mut weights = vec![1.0; 40];
-            weights[7] = 0.0;
+            let mut values: Vec<Lanes> = rows.iter().map(|row| [0.4 + 0.2 * row[1]; N_LANES]).collect();
+            let mut weights = [[1.0; N_LANES]; 40];
+            weights[7][0] = 0.0;
             let [before] = fit(&rows, &weights, [&values], 0.5);
-            values[7] = value;
+            values[7][0] = value;
             let [after] = fit(&rows, &weights, [&values], 0.5);
             prop_assert_eq!(before, after);
         }
@@ -143,7 +177,10 @@ mod tests {
 
     #[test]
     fn without_looks_the_model_is_flat() {
-        let empty: &[f32] = &[];
-        assert_eq!(fit(&[], &[], [empty], 1.0), [[0.0; N_COEFFICIENTS]]);
+        let empty: &[Lanes] = &[];
+        assert_eq!(
+            fit(&[], &[], [empty], 1.0),
+            [[[0.0; N_LANES]; N_COEFFICIENTS]]
+        );
     }
 }

@@ -1,6 +1,10 @@
+use wide::f32x4;
+
 use crate::Params;
 use crate::harmonic::{self, N_COEFFICIENTS};
-use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, median, quantiles};
+use crate::lanes::{self, Lanes, Mask, N_LANES, N_PARTS, Quantiles, part, set_part};
+use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series};
+use crate::tile::{REFLECTANCE_SCALE, TileHistory};
 
 /// A normal distribution's standard deviation over its median absolute deviation.
 ///
@@ -40,141 +44,239 @@ impl History {
     }
 }
 
-/// Fits the history of a pixel: the first `n` looks of the series.
+/// What the history period says of the pixels of a tile, one a lane.
 ///
-/// The seasonal model of all series is fitted by iteratively reweighted least squares with Huber's weights of the
-/// larger of the NDVI and the red residual: cloud brightens red, shadow and fire lower NDVI. NDVI residuals stay in
-/// `series.residual`.
-///
-/// Source: Huber (1964), <https://doi.org/10.1214/aoms/1177703732>.
-pub(crate) fn fit(series: &mut Series, n: usize, params: &Params) -> History {
-    let Series {
-        regressors,
-        values,
-        green,
-        nir,
-        residual,
-        weight,
-        scratch,
-        ..
-    } = series;
-    let regressors = &regressors[..n];
-    let observed: [&[f32]; N_SERIES] = std::array::from_fn(|k| &values[k][..n]);
-    let floor = [
-        params.noise_ndvi,
-        params.noise_visible,
-        params.noise_visible,
-        params.noise_swir,
-        params.noise_swir,
-    ];
+/// One is made a thread and filled anew for each tile, so that no pixel allocates.
+#[derive(Debug, Default)]
+pub(crate) struct TileFit {
+    coefficients: [[Lanes; N_COEFFICIENTS]; N_SERIES],
+    scale: [Lanes; N_SERIES],
+    range: [[Lanes; 2]; N_SERIES],
+    median_ndvi: Lanes,
+    canopy_scale: Lanes,
+    /// NDVI residuals of the history looks; any number where a pixel is not seen.
+    residual: Vec<Lanes>,
+    weight: Vec<Lanes>,
+    in_leaf: Vec<Mask>,
+    scales: Scales,
+}
 
-    let residuals = |k: usize, coefficients: &[f32; N_COEFFICIENTS], out: &mut Vec<f32>| {
-        out.clear();
-        out.extend(
-            observed[k]
-                .iter()
-                .zip(regressors)
-                .map(|(value, row)| value - harmonic::predict(coefficients, row)),
-        );
-    };
-    let mut scale = |k: usize, residuals: &mut dyn Iterator<Item = f32>| {
-        (SIGMA_PER_MAD * median(scratch, residuals.map(f32::abs))).max(floor[k])
-    };
-
-    weight.clear();
-    weight.resize(n, 1.0);
-    // The weights rest on NDVI and red alone; the other series are fitted once, with the last weights.
-    for _ in 0..params.robust_passes {
-        let pair = harmonic::fit(
+impl TileFit {
+    /// Fits the history of the pixels of a tile.
+    ///
+    /// The seasonal model of all series is fitted by iteratively reweighted least squares with Huber's weights of the
+    /// larger of the NDVI and the red residual: cloud brightens red, shadow and fire lower NDVI.
+    ///
+    /// Source: Huber (1964), <https://doi.org/10.1214/aoms/1177703732>.
+    pub(crate) fn fill(&mut self, looks: &TileHistory, params: &Params) {
+        let TileHistory {
             regressors,
+            masks,
+            series: observed,
+            integers,
+        } = *looks;
+        let Self {
+            residual,
             weight,
-            [NDVI, RED].map(|k| observed[k]),
-            params.ridge,
+            in_leaf,
+            scales,
+            ..
+        } = self;
+        let floor = [
+            params.noise_ndvi,
+            params.noise_visible,
+            params.noise_visible,
+            params.noise_swir,
+            params.noise_swir,
+        ];
+
+        weight.clear();
+        weight.extend(
+            masks
+                .iter()
+                .map(|mask| mask.map(|is_seen| f32::from(-is_seen))),
         );
-        weight.fill(0.0);
-        for (k, coefficients) in [NDVI, RED].into_iter().zip(&pair) {
-            residuals(k, coefficients, residual);
-            let scale = scale(k, &mut residual.iter().copied());
-            for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
-                *weight = weight.max(residual.abs() / scale);
+        // The weights rest on NDVI and red alone; the other series are fitted once, with the last weights.
+        for _ in 0..params.robust_passes {
+            let pair = harmonic::fit(
+                regressors,
+                weight,
+                [NDVI, RED].map(|k| observed[k]),
+                params.ridge,
+            );
+            weight.fill([0.0; N_LANES]);
+            for (k, coefficients) in [NDVI, RED].into_iter().zip(&pair) {
+                residuals(observed[k], regressors, coefficients, residual);
+                let scale = scales.of(residual, masks, floor[k]);
+                for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
+                    for lane in 0..N_LANES {
+                        weight[lane] = weight[lane].max(residual[lane].abs() / scale[lane]);
+                    }
+                }
+            }
+            // What was the larger distance becomes the weight.
+            for (weight, mask) in weight.iter_mut().zip(masks) {
+                for lane in 0..N_LANES {
+                    let distance = weight[lane];
+                    let seen = if distance > params.huber {
+                        params.huber / distance
+                    } else {
+                        1.0
+                    };
+                    weight[lane] = if mask[lane] != 0 { seen } else { 0.0 };
+                }
             }
         }
-        // What was the larger distance becomes the weight.
-        for weight in weight.iter_mut() {
-            *weight = if *weight > params.huber {
-                params.huber / *weight
-            } else {
-                1.0
-            };
+        self.coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
+
+        // NDVI last: its residuals are kept.
+        for k in [BLUE, RED, SWIR16, SWIR22, NDVI] {
+            residuals(observed[k], regressors, &self.coefficients[k], residual);
+            self.scale[k] = scales.of(residual, masks, floor[k]);
+        }
+        // NDVI varies less in leaf than over the year, with its snow and its thaw.
+        in_leaf.clear();
+        in_leaf.extend(masks.iter().zip(residual.iter()).zip(observed[NDVI]).map(
+            |((mask, residual), value)| -> Mask {
+                std::array::from_fn(|lane| {
+                    mask[lane] & -i16::from(value[lane] - residual[lane] > params.canopy_ndvi)
+                })
+            },
+        ));
+        let is_enough = lanes::count(in_leaf).map(|n| n >= params.min_clear_history);
+        self.canopy_scale = self.scale[NDVI];
+        if is_enough.contains(&true) {
+            let in_leaf = scales.of(residual, in_leaf, floor[NDVI]);
+            for lane in 0..N_LANES {
+                if is_enough[lane] {
+                    self.canopy_scale[lane] = in_leaf[lane];
+                }
+            }
+        }
+
+        let tails = [params.range_tail, 1.0 - params.range_tail];
+        let quantiles = &mut scales.quantiles;
+        for k in [BLUE, RED, SWIR16, SWIR22] {
+            // Reflectance orders as its digital numbers do.
+            quantiles.set_integers(integers[k], masks);
+            self.range[k] = tails.map(|share| {
+                quantiles
+                    .quantile_of_integers(share)
+                    .map(|value| f32::from(value) * REFLECTANCE_SCALE)
+            });
+        }
+        quantiles.set(observed[NDVI], masks);
+        self.range[NDVI] = tails.map(|share| quantiles.quantile(observed[NDVI], share));
+        self.median_ndvi = quantiles.quantile(observed[NDVI], 0.5);
+    }
+
+    /// What the history says of one of the pixels, of which `series` has the clear looks, the first `n` of them history.
+    ///
+    /// NDVI residuals are left in `series.residual`.
+    pub(crate) fn history(
+        &self,
+        lane: usize,
+        looks: &TileHistory,
+        series: &mut Series,
+        n: usize,
+        params: &Params,
+    ) -> History {
+        series.residual.clear();
+        series.residual.extend(
+            self.residual
+                .iter()
+                .zip(looks.masks)
+                .filter(|(_, mask)| mask[lane] != 0)
+                .map(|(residual, _)| residual[lane]),
+        );
+        let n_water = (0..n)
+            .filter(|&t| {
+                is_water(
+                    series.values[SWIR16][t],
+                    series.green[t],
+                    series.nir[t],
+                    params,
+                )
+            })
+            .count();
+        let n_wet = (0..n)
+            .filter(|&t| {
+                is_partly_water(
+                    series.values[BLUE][t],
+                    series.values[SWIR16][t],
+                    series.green[t],
+                    series.nir[t],
+                    params,
+                )
+            })
+            .count();
+        let lowest_ndvi = self.range[NDVI][0][lane];
+        let mut barest = [0.0; 5];
+        let mut n_barest = 0.0;
+        for t in (0..n).filter(|&t| series.values[NDVI][t] <= lowest_ndvi) {
+            let look = [
+                series.values[BLUE][t],
+                series.values[RED][t],
+                series.nir[t],
+                series.values[SWIR16][t],
+                series.values[SWIR22][t],
+            ];
+            for (sum, value) in barest.iter_mut().zip(look) {
+                *sum += value;
+            }
+            n_barest += 1.0;
+        }
+        History {
+            // The lower end of the range is a look's own value, so there is one at least.
+            barest: barest.map(|sum| sum / n_barest),
+            wet_share: n_wet as f32 / n as f32,
+            coefficients: self.coefficients.map(|row| row.map(|lanes| lanes[lane])),
+            scale: self.scale.map(|lanes| lanes[lane]),
+            range: self.range.map(|ends| ends.map(|lanes| lanes[lane])),
+            median_ndvi: self.median_ndvi[lane],
+            canopy_scale: self.canopy_scale[lane],
+            water_share: n_water as f32 / n as f32,
         }
     }
-    let coefficients = harmonic::fit(regressors, weight, observed, params.ridge);
+}
 
-    let mut scales = floor;
-    // NDVI last: its residuals are kept.
-    for k in [BLUE, RED, SWIR16, SWIR22, NDVI] {
-        residuals(k, &coefficients[k], residual);
-        scales[k] = scale(k, &mut residual.iter().copied());
-    }
-    // NDVI varies less in leaf than over the year, with its snow and its thaw.
-    let is_in_leaf = |&(residual, value): &(&f32, &f32)| value - residual > params.canopy_ndvi;
-    let in_leaf = || {
-        residual
-            .iter()
-            .zip(observed[NDVI])
-            .filter(is_in_leaf)
-            .map(|(&residual, _)| residual)
-    };
-    let is_enough = in_leaf().count() >= params.min_clear_history as usize;
-    let canopy_scale = if is_enough {
-        scale(NDVI, &mut in_leaf())
-    } else {
-        scales[NDVI]
-    };
-
-    let tails = [params.range_tail, 1.0 - params.range_tail];
-    let range = observed.map(|values| quantiles(scratch, values.iter().copied(), tails));
-    let median_ndvi = median(scratch, observed[NDVI].iter().copied());
-    let n_water = (0..n)
-        .filter(|&t| is_water(observed[SWIR16][t], green[t], nir[t], params))
-        .count();
-    let n_wet = (0..n)
-        .filter(|&t| {
-            is_partly_water(
-                observed[BLUE][t],
-                observed[SWIR16][t],
-                green[t],
-                nir[t],
-                params,
-            )
-        })
-        .count();
-    let mut barest = [0.0; 5];
-    let mut n_barest = 0.0;
-    for t in (0..n).filter(|&t| observed[NDVI][t] <= range[NDVI][0]) {
-        let look = [
-            observed[BLUE][t],
-            observed[RED][t],
-            nir[t],
-            observed[SWIR16][t],
-            observed[SWIR22][t],
-        ];
-        for (sum, value) in barest.iter_mut().zip(look) {
-            *sum += value;
+/// Writes what was observed less what is modelled.
+fn residuals(
+    observed: &[Lanes],
+    regressors: &[[f32; N_COEFFICIENTS]],
+    coefficients: &[Lanes; N_COEFFICIENTS],
+    out: &mut Vec<Lanes>,
+) {
+    out.clear();
+    out.extend(observed.iter().zip(regressors).map(|(values, row)| {
+        let mut residuals = [0.0; N_LANES];
+        for place in 0..N_PARTS {
+            let mut sum = f32x4::ZERO;
+            for (coefficients, &regressor) in coefficients.iter().zip(row) {
+                sum += part(coefficients, place) * f32x4::splat(regressor);
+            }
+            set_part(&mut residuals, place, part(values, place) - sum);
         }
-        n_barest += 1.0;
-    }
-    // The lower end of the range is a look's own value, so there is one at least.
-    let barest = barest.map(|sum| sum / n_barest);
-    History {
-        coefficients,
-        scale: scales,
-        range,
-        median_ndvi,
-        canopy_scale,
-        water_share: n_water as f32 / n as f32,
-        wet_share: n_wet as f32 / n as f32,
-        barest,
+        residuals
+    }));
+}
+
+/// Robust scales of residuals.
+#[derive(Debug, Default)]
+struct Scales {
+    quantiles: Quantiles,
+    absolute: Vec<Lanes>,
+}
+
+impl Scales {
+    fn of(&mut self, residuals: &[Lanes], masks: &[Mask], floor: f32) -> Lanes {
+        self.absolute.clear();
+        self.absolute
+            .extend(residuals.iter().map(|row| row.map(f32::abs)));
+        self.quantiles.set(&self.absolute, masks);
+        self.quantiles
+            .quantile(&self.absolute, 0.5)
+            .map(|median| (SIGMA_PER_MAD * median).max(floor))
     }
 }
 

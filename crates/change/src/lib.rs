@@ -10,11 +10,13 @@ mod error;
 pub mod harmonic;
 mod history;
 pub mod index;
+mod lanes;
 mod map;
 pub mod mask;
 mod monitor;
 mod params;
 mod series;
+mod tile;
 
 pub use detect::{REQUIRED_BANDS, detect};
 pub use error::{Error, Result};

@@ -18,18 +18,6 @@ pub(crate) struct LookDate {
     pub(crate) regressors: [f32; N_COEFFICIENTS],
 }
 
-/// Reflectance of one look at one pixel, unitless.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reflectance {
-    pub(crate) blue: f32,
-    pub(crate) green: f32,
-    pub(crate) red: f32,
-    pub(crate) nir: f32,
-    pub(crate) swir16: f32,
-    /// 0 in all looks where the band is not given: it then departs from nothing.
-    pub(crate) swir22: f32,
-}
-
 /// The clear looks at one pixel, oldest first, as a structure of arrays.
 ///
 /// One is made a thread and filled anew for each pixel, so that no pixel allocates.
@@ -44,7 +32,6 @@ pub(crate) struct Series {
     pub(crate) nir: Vec<f32>,
     /// NDVI residuals of the history looks, filled by the fit.
     pub(crate) residual: Vec<f32>,
-    pub(crate) weight: Vec<f32>,
     pub(crate) scratch: Vec<i32>,
 }
 
@@ -56,19 +43,6 @@ impl Series {
         self.values.iter_mut().for_each(Vec::clear);
         self.green.clear();
         self.nir.clear();
-    }
-
-    pub(crate) fn push(&mut self, look: u32, date: &LookDate, seen: Reflectance) {
-        self.look.push(look);
-        self.day.push(date.day);
-        self.regressors.push(date.regressors);
-        self.values[NDVI].push(index::ndvi(seen.red, seen.nir));
-        self.values[BLUE].push(seen.blue);
-        self.values[RED].push(seen.red);
-        self.values[SWIR16].push(seen.swir16);
-        self.values[SWIR22].push(seen.swir22);
-        self.green.push(seen.green);
-        self.nir.push(seen.nir);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,17 +87,6 @@ pub(crate) fn quantile(
     select(scratch, share)
 }
 
-/// As [`quantile`], for two shares of the same values.
-pub(crate) fn quantiles(
-    scratch: &mut Vec<i32>,
-    values: impl Iterator<Item = f32>,
-    shares: [f32; 2],
-) -> [f32; 2] {
-    scratch.clear();
-    scratch.extend(values.map(order_key));
-    shares.map(|share| select(scratch, share))
-}
-
 fn select(keys: &mut [i32], share: f32) -> f32 {
     let place = ((keys.len() as f32 * share) as usize).min(keys.len() - 1);
     value_of(*keys.select_nth_unstable(place).1)
@@ -151,7 +114,6 @@ mod tests {
         assert!((median(&mut scratch, [3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f32::EPSILON);
         let values = || [4.0, 1.0, 3.0, 2.0].into_iter();
         assert!((quantile(&mut scratch, values(), 1.0) - 4.0).abs() < f32::EPSILON);
-        assert_eq!(quantiles(&mut scratch, values(), [0.0, 1.0]), [1.0, 4.0]);
     }
 
     proptest! {

@@ -1,0 +1,193 @@
+//! A few pixels of a cube beside each other, look by look: what the fit works on.
+
+use pitwatch_grid::{Cube, MISSING_REFLECTANCE};
+
+use crate::harmonic::N_COEFFICIENTS;
+use crate::index;
+use crate::lanes::{Lanes, Mask, N_LANES};
+use crate::mask::{Observation, observation};
+use crate::series::{BLUE, LookDate, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series};
+
+/// Reflectance is held × 10,000 in a [`Cube`].
+pub(crate) const REFLECTANCE_SCALE: f32 = 1e-4;
+
+/// The bands of a tile, in this order.
+const N_BANDS: usize = 6;
+
+/// A cube, and where in it are the bands and the looks that are worked on.
+pub(crate) struct Looks<'a> {
+    pub(crate) cube: &'a Cube,
+    /// Places of blue, green, red, nir and swir16.
+    pub(crate) bands: [usize; N_BANDS - 1],
+    /// Place of swir22. Where it is not given it is 0 in all looks: it then departs from nothing.
+    pub(crate) swir22: Option<usize>,
+    pub(crate) dates: Vec<LookDate>,
+    pub(crate) n_history: usize,
+}
+
+/// The looks at [`N_LANES`] pixels beside each other that show at least one of them.
+///
+/// One is made a thread and filled anew for each tile, so that no pixel allocates.
+#[derive(Debug, Default)]
+pub(crate) struct Tile {
+    /// Places in the cube's list of looks, ascending.
+    looks: Vec<u32>,
+    /// Which pixels each look shows.
+    masks: Vec<Mask>,
+    /// Digital numbers of blue, green, red, nir, swir16 and swir22.
+    bands: [Vec<[i16; N_LANES]>; N_BANDS],
+    /// How many of the looks are history.
+    n_history: usize,
+    /// Of the history, the regressors and the series that are modelled; 0 where a pixel is not seen.
+    regressors: Vec<[f32; N_COEFFICIENTS]>,
+    series: [Vec<Lanes>; N_SERIES],
+}
+
+/// The history looks of a [`Tile`]; all slices are of the same length.
+pub(crate) struct TileHistory<'a> {
+    pub(crate) regressors: &'a [[f32; N_COEFFICIENTS]],
+    pub(crate) masks: &'a [Mask],
+    /// The series that are modelled; 0 where a pixel is not seen.
+    pub(crate) series: [&'a [Lanes]; N_SERIES],
+    /// Digital numbers of the same; NDVI's are empty.
+    pub(crate) integers: [&'a [[i16; N_LANES]]; N_SERIES],
+}
+
+impl Tile {
+    /// Fills the tile with the pixels from `first` on; what lies behind the last pixel is not seen.
+    pub(crate) fn fill(&mut self, looks: &Looks, first: usize) {
+        self.looks.clear();
+        self.masks.clear();
+        self.bands.iter_mut().for_each(Vec::clear);
+        self.regressors.clear();
+        self.series.iter_mut().for_each(Vec::clear);
+        for (time, date) in looks.dates.iter().enumerate() {
+            if time == looks.n_history {
+                self.n_history = self.looks.len();
+            }
+            let classes: [u8; N_LANES] = part(looks.cube.classes(time), first, NOT_CLEAR);
+            let mut mask: Mask = classes.map(|class| -i16::from(is_clear(class)));
+            if mask == [0; N_LANES] {
+                continue;
+            }
+            let band = |band| part(looks.cube.plane(band, time), first, MISSING_REFLECTANCE);
+            let [blue, green, red, nir, swir16] = looks.bands.map(band);
+            let bands: [[i16; N_LANES]; N_BANDS] = [
+                blue,
+                green,
+                red,
+                nir,
+                swir16,
+                looks.swir22.map_or([0; N_LANES], band),
+            ];
+            for values in &bands {
+                for lane in 0..N_LANES {
+                    mask[lane] &= -i16::from(values[lane] != MISSING_REFLECTANCE);
+                }
+            }
+            if mask == [0; N_LANES] {
+                continue;
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "an area has far fewer than 2^32 looks"
+            )]
+            self.looks.push(time as u32);
+            self.masks.push(mask);
+            for (all, values) in self.bands.iter_mut().zip(bands) {
+                all.push(values);
+            }
+            if time < looks.n_history {
+                self.regressors.push(date.regressors);
+                let reflectance = |values: &[i16; N_LANES]| -> Lanes {
+                    std::array::from_fn(|lane| {
+                        f32::from(values[lane] & mask[lane]) * REFLECTANCE_SCALE
+                    })
+                };
+                let (red, nir) = (reflectance(&red), reflectance(&nir));
+                self.series[NDVI].push(std::array::from_fn(|lane| {
+                    index::ndvi(red[lane], nir[lane])
+                }));
+                self.series[BLUE].push(reflectance(&blue));
+                self.series[RED].push(red);
+                self.series[SWIR16].push(reflectance(&swir16));
+                self.series[SWIR22].push(reflectance(&bands[5]));
+            }
+        }
+        if looks.n_history == looks.dates.len() {
+            self.n_history = self.looks.len();
+        }
+    }
+
+    /// The looks before the monitoring.
+    pub(crate) fn history(&self) -> TileHistory<'_> {
+        let n = self.n_history;
+        let [blue, _, red, _, swir16, swir22] = self.bands.each_ref().map(|band| &band[..n]);
+        TileHistory {
+            regressors: &self.regressors,
+            masks: &self.masks[..n],
+            series: self.series.each_ref().map(Vec::as_slice),
+            integers: [&[], blue, red, swir16, swir22],
+        }
+    }
+
+    /// Fills a series with the clear looks at one of the pixels; returns how many of them are history.
+    pub(crate) fn gather(&self, lane: usize, dates: &[LookDate], series: &mut Series) -> usize {
+        series.clear();
+        series.look.extend(
+            self.masks
+                .iter()
+                .zip(&self.looks)
+                .zip(0..)
+                .filter_map(|((mask, _), place)| (mask[lane] != 0).then_some(place)),
+        );
+        let places = &series.look;
+        let n = places.partition_point(|&place| (place as usize) < self.n_history);
+        let band = |band: usize, out: &mut Vec<f32>| {
+            out.extend(places.iter().map(|&place| {
+                f32::from(self.bands[band][place as usize][lane]) * REFLECTANCE_SCALE
+            }));
+        };
+        band(0, &mut series.values[BLUE]);
+        band(1, &mut series.green);
+        band(2, &mut series.values[RED]);
+        band(3, &mut series.nir);
+        band(4, &mut series.values[SWIR16]);
+        band(5, &mut series.values[SWIR22]);
+        let [ndvi, _, red, ..] = &mut series.values;
+        ndvi.extend(
+            red.iter()
+                .zip(&series.nir)
+                .map(|(&red, &nir)| index::ndvi(red, nir)),
+        );
+        for place in &mut series.look {
+            *place = self.looks[*place as usize];
+        }
+        series
+            .day
+            .extend(series.look.iter().map(|&look| dates[look as usize].day));
+        series.regressors.extend(
+            series
+                .look
+                .iter()
+                .map(|&look| dates[look as usize].regressors),
+        );
+        n
+    }
+}
+
+/// A class that is not clear.
+const NOT_CLEAR: u8 = pitwatch_grid::NOT_ACQUIRED;
+
+fn is_clear(class: u8) -> bool {
+    observation(class) == Observation::Clear
+}
+
+/// The values of a tile's pixels; `missing` behind the end of the plane.
+#[inline(always)]
+fn part<T: Copy>(plane: &[T], first: usize, missing: T) -> [T; N_LANES] {
+    match plane[first..].first_chunk() {
+        Some(part) => *part,
+        None => std::array::from_fn(|lane| plane.get(first + lane).copied().unwrap_or(missing)),
+    }
+}
