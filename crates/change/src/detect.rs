@@ -25,6 +25,20 @@ pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band:
 ///
 /// If a required band or all history is missing, or a parameter lies outside its range.
 pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeMap> {
+    detect_until(cube, monitor_from, None, params)
+}
+
+/// As [`detect`], as if the looks from the day `until` on had not been made.
+///
+/// # Errors
+///
+/// As [`detect`].
+pub fn detect_until(
+    cube: &Cube,
+    monitor_from: Day,
+    until: Option<Day>,
+    params: &Params,
+) -> Result<ChangeMap> {
     params.check()?;
     let mut bands = [0; REQUIRED_BANDS.len()];
     for (place, band) in bands.iter_mut().zip(REQUIRED_BANDS) {
@@ -32,13 +46,16 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
             band: band.common_name(),
         })?;
     }
-    let n_history = cube.days().partition_point(|&day| day < monitor_from);
+    let n_history = cube
+        .days()
+        .partition_point(|&day| day < until.map_or(monitor_from, |until| until.min(monitor_from)));
     if n_history == 0 {
         return Err(Error::NoHistory { monitor_from });
     }
     let dates: Vec<LookDate> = cube
         .days()
         .iter()
+        .take_while(|&&day| until.is_none_or(|until| day < until))
         .map(|&day| LookDate {
             day,
             regressors: harmonic::regressors(day.season_angle()),

@@ -13,6 +13,7 @@ use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerd
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
+use pitwatch_sites::Budget;
 
 use crate::config::Pipeline;
 
@@ -29,6 +30,8 @@ pub(crate) struct CellResult {
     pub(crate) before_rgb: Vec<u8>,
     pub(crate) after_rgb: Vec<u8>,
     pub(crate) changed: Vec<ChangedPixel>,
+    /// What was found in the last part of the history, monitored as a replay; empty without a budget of false alerts.
+    pub(crate) replayed: Vec<ChangedPixel>,
     /// For each look, how many pixels of the area it saw clear.
     pub(crate) n_clear: Vec<u64>,
     /// What could not be read: scene and reason.
@@ -46,6 +49,11 @@ pub(crate) struct CellWork<'a> {
     pub(crate) block_bytes: usize,
     /// Where result files are.
     pub(crate) folder: &'a Path,
+}
+
+/// The first day of the replay of the history.
+pub(crate) fn replay_from(monitor_from: Day, budget: Budget) -> Day {
+    Day(monitor_from.0 - i32::try_from(budget.replay_days).unwrap_or(i32::MAX))
 }
 
 /// Bytes that a pixel takes while its block is worked on.
@@ -195,6 +203,21 @@ impl CellWork<'_> {
                     .filter(|&pixel| is_clear(pixel))
                     .count() as u64;
             }
+            if let Some(budget) = self.pipeline.sites.budget {
+                let until = self.pipeline.monitor_from;
+                let from = replay_from(until, budget);
+                let map =
+                    pitwatch_change::detect_until(&cube, from, Some(until), &self.pipeline.change)?;
+                let is_inside = |pixel: &ChangedPixel| {
+                    let origin = geobox.lattice_origin();
+                    let row = usize::try_from(pixel.at.row - origin.row).unwrap_or(usize::MAX);
+                    let col = usize::try_from(pixel.at.col - origin.col).unwrap_or(usize::MAX);
+                    inside[row * block.width + col]
+                };
+                result
+                    .replayed
+                    .extend(map.changed_pixels().filter(is_inside));
+            }
             let map =
                 pitwatch_change::detect(&cube, self.pipeline.monitor_from, &self.pipeline.change)?;
             let origin = geobox.lattice_origin();
@@ -211,7 +234,9 @@ impl CellWork<'_> {
                 }
             }
         }
+        // The findings of a pixel are in order of time already.
         result.changed.sort_by_key(|pixel| pixel.at);
+        result.replayed.sort_by_key(|pixel| pixel.at);
         Ok(result)
     }
 }
@@ -226,6 +251,7 @@ impl CellResult {
             before_rgb: vec![0; 3 * n_pixels],
             after_rgb: vec![0; 3 * n_pixels],
             changed: Vec::new(),
+            replayed: Vec::new(),
             n_clear: vec![0; n_looks],
             failures: BTreeMap::new(),
         }
@@ -254,29 +280,8 @@ impl CellResult {
         out.bytes(&self.after_rgb);
         out.u64(self.n_clear.len() as u64);
         out.all(&self.n_clear, |value| value.to_le_bytes());
-        out.u64(self.changed.len() as u64);
-        for pixel in &self.changed {
-            let finding = &pixel.finding;
-            out.bytes(&pixel.at.row.to_le_bytes());
-            out.bytes(&pixel.at.col.to_le_bytes());
-            out.bytes(&[finding.kind as u8]);
-            let looks = [
-                finding.confirmed_look,
-                finding.retracted_look,
-                finding.greened_look,
-                finding.stayed_bare_look,
-                finding.core_look,
-                Some(finding.alert_look),
-                Some(finding.last_look_before),
-                Some(finding.first_look_after),
-            ];
-            out.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
-            for ground in [&finding.at_alert, &finding.at_confirmation] {
-                out.all(&numbers(ground), f32::to_le_bytes);
-            }
-            out.bytes(&pixel.n_clear_history.to_le_bytes());
-            out.bytes(&pixel.n_clear.to_le_bytes());
-        }
+        out.changed(&self.changed);
+        out.changed(&self.replayed);
         out.u64(self.failures.len() as u64);
         for (scene, reason) in &self.failures {
             for text in [scene, reason] {
@@ -298,39 +303,8 @@ impl CellResult {
         let after_rgb = read.take(3 * n_pixels)?.to_vec();
         let n_looks = read.u64()?;
         let n_clear = read.all(n_looks, u64::from_le_bytes)?;
-        let n_changed = read.u64()?;
-        let mut changed = Vec::new();
-        for _ in 0..n_changed {
-            let at = LatticePixel {
-                row: read.one(i64::from_le_bytes)?,
-                col: read.one(i64::from_le_bytes)?,
-            };
-            let kind = if read.one(u8::from_le_bytes)? == Kind::Excavation as u8 {
-                Kind::Excavation
-            } else {
-                Kind::Cleared
-            };
-            let looks = read.all(8, u32::from_le_bytes)?;
-            let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
-            let at_alert = ground(&read.all(N_NUMBERS, f32::from_le_bytes)?);
-            let finding = Finding {
-                confirmed_look: some(0),
-                retracted_look: some(1),
-                greened_look: some(2),
-                stayed_bare_look: some(3),
-                core_look: some(4),
-                at_confirmation: ground(&read.all(N_NUMBERS, f32::from_le_bytes)?),
-                ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
-            };
-            let n_clear_history = read.one(u16::from_le_bytes)?;
-            let n_clear = read.one(u16::from_le_bytes)?;
-            changed.push(ChangedPixel {
-                at,
-                finding,
-                n_clear_history,
-                n_clear,
-            });
-        }
+        let changed = read.changed()?;
+        let replayed = read.changed()?;
         let mut failures = BTreeMap::new();
         for _ in 0..read.u64()? {
             let mut text = || -> Option<String> {
@@ -348,6 +322,7 @@ impl CellResult {
             before_rgb,
             after_rgb,
             changed,
+            replayed,
             n_clear,
             failures,
         })
@@ -355,7 +330,7 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 3\n";
+const MAGIC: &[u8] = b"pitwatch cell 4\n";
 
 /// Numbers of a [`Ground`].
 const N_NUMBERS: usize = 17;
@@ -435,6 +410,32 @@ impl Writer {
         self.bytes(&value.to_le_bytes());
     }
 
+    fn changed(&mut self, changed: &[ChangedPixel]) {
+        self.u64(changed.len() as u64);
+        for pixel in changed {
+            let finding = &pixel.finding;
+            self.bytes(&pixel.at.row.to_le_bytes());
+            self.bytes(&pixel.at.col.to_le_bytes());
+            self.bytes(&[finding.kind as u8]);
+            let looks = [
+                finding.confirmed_look,
+                finding.retracted_look,
+                finding.greened_look,
+                finding.stayed_bare_look,
+                finding.core_look,
+                Some(finding.alert_look),
+                Some(finding.last_look_before),
+                Some(finding.first_look_after),
+            ];
+            self.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
+            for ground in [&finding.at_alert, &finding.at_confirmation] {
+                self.all(&numbers(ground), f32::to_le_bytes);
+            }
+            self.bytes(&pixel.n_clear_history.to_le_bytes());
+            self.bytes(&pixel.n_clear.to_le_bytes());
+        }
+    }
+
     /// A list without its length.
     fn all<T: Copy, const N: usize>(&mut self, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
         values.iter().for_each(|&value| self.bytes(&bytes(value)));
@@ -448,6 +449,43 @@ impl<'a> Parser<'a> {
         let (taken, rest) = self.0.split_at_checked(n_bytes)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    fn changed(&mut self) -> Option<Vec<ChangedPixel>> {
+        let n_changed = self.u64()?;
+        let mut changed = Vec::new();
+        for _ in 0..n_changed {
+            let at = LatticePixel {
+                row: self.one(i64::from_le_bytes)?,
+                col: self.one(i64::from_le_bytes)?,
+            };
+            let kind = if self.one(u8::from_le_bytes)? == Kind::Excavation as u8 {
+                Kind::Excavation
+            } else {
+                Kind::Cleared
+            };
+            let looks = self.all(8, u32::from_le_bytes)?;
+            let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
+            let at_alert = ground(&self.all(N_NUMBERS, f32::from_le_bytes)?);
+            let finding = Finding {
+                confirmed_look: some(0),
+                retracted_look: some(1),
+                greened_look: some(2),
+                stayed_bare_look: some(3),
+                core_look: some(4),
+                at_confirmation: ground(&self.all(N_NUMBERS, f32::from_le_bytes)?),
+                ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
+            };
+            let n_clear_history = self.one(u16::from_le_bytes)?;
+            let n_clear = self.one(u16::from_le_bytes)?;
+            changed.push(ChangedPixel {
+                at,
+                finding,
+                n_clear_history,
+                n_clear,
+            });
+        }
+        Some(changed)
     }
 
     fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
@@ -514,6 +552,7 @@ mod tests {
             &verdict,
         );
         result.n_clear[1] = 5;
+        result.replayed = result.changed[..1].to_vec();
         result
             .failures
             .insert("S2A_1".into(), "block 3 is cut short".into());

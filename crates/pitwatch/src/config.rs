@@ -295,6 +295,44 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         ));
     }
 
+    let sites = &file.sites;
+    for (key, value) in [
+        ("report_probability", sites.report_probability),
+        ("confirm_probability", sites.confirm_probability),
+        ("retract_probability", sites.retract_probability),
+        ("probability_cleared", sites.probability_cleared),
+    ] {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(anyhow!(
+                "{}: {key} is a probability, 0 to 1, not {value}",
+                at(key)
+            ));
+        }
+    }
+    if sites.join_days < 0 {
+        return Err(anyhow!(
+            "{}: join_days is a number of days, 0 or more, not {}",
+            at("join_days"),
+            sites.join_days
+        ));
+    }
+    if let Some(budget) = sites.budget {
+        let key = "false_alerts_per_100_km2_year";
+        let value = budget.false_alerts_per_100_km2_year;
+        if !(value.is_finite() && value >= 0.0) {
+            return Err(anyhow!(
+                "{}: {key} is a number of alerts, 0 or more, not {value}",
+                at(key)
+            ));
+        }
+        if budget.replay_days == 0 {
+            return Err(anyhow!(
+                "{}: replay_days is at least 1; 365 replays one cycle of seasons",
+                at("replay_days")
+            ));
+        }
+    }
+
     if let Some(Err((key, message))) = file.skill.as_ref().map(crate::inject::Params::check) {
         return Err(anyhow!("{}: {message}", at(key)));
     }

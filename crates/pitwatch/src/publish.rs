@@ -487,6 +487,10 @@ pub(crate) fn publish(
         files: hash_files(&run.unfinished(), &n_rows)?,
         summary: summary.clone(),
         detection_limits: detection_limits.clone(),
+        false_alert_budgets: results
+            .iter()
+            .filter_map(|result| result.false_alert_budget.clone())
+            .collect(),
         skipped: failed.iter().chain(&skipped).cloned().collect(),
         notice,
     };

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, UtcTime, Window};
-use pitwatch_report::{DetectionLimit, Skipped};
+use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
 use pitwatch_sites::{Alert, Retraction, Site};
 
-use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
+use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::live::{self, NetworkOptions};
@@ -18,6 +19,11 @@ use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
 use crate::skill::{self, Measured};
 use crate::watch::{self, Watch, sha256};
+
+/// Square meters in a square kilometer.
+const M2_PER_KM2: f64 = 1e6;
+/// Days in a year, by which rates are counted.
+const DAYS_PER_YEAR: f64 = 365.25;
 
 /// How a run goes, none of which moves a result.
 #[derive(Debug, Clone)]
@@ -65,6 +71,7 @@ pub(crate) struct AreaResult {
     pub(crate) n_observable: u64,
     pub(crate) failures: BTreeMap<String, String>,
     pub(crate) detection_limit: DetectionLimit,
+    pub(crate) false_alert_budget: Option<FalseAlertBudget>,
 }
 
 /// Runs a pipeline: finds the scenes, looks for change in each cell, makes alerts and sites, and publishes.
@@ -339,7 +346,7 @@ fn gather(
     measured: &Measured,
     run: &RunFolder,
 ) -> Result<AreaResult> {
-    let mut changed = Vec::new();
+    let (mut changed, mut replayed) = (Vec::new(), Vec::new());
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable) = (0, 0);
     let mut failures = BTreeMap::new();
@@ -356,18 +363,15 @@ fn gather(
         }
         merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
+        replayed.extend(result.replayed);
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
+    let (params, false_alert_budget) =
+        within_budget(&watch, pipeline, &looks, &replayed, n_observable)?;
     let pitwatch_sites::Found {
         mut alerts,
         retractions,
-    } = pitwatch_sites::find_alerts(
-        &watch.area_id,
-        &watch.geobox,
-        &looks,
-        &changed,
-        &pipeline.sites,
-    )?;
+    } = pitwatch_sites::find_alerts(&watch.area_id, &watch.geobox, &looks, &changed, &params)?;
     let detection_limit = measured.limit(&watch, pipeline);
     skill::state(&mut alerts, &detection_limit);
     let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
@@ -386,7 +390,46 @@ fn gather(
         n_observable,
         failures,
         detection_limit,
+        false_alert_budget,
     })
+}
+
+/// What the replay of the history cannot see.
+const REPLAY_CAVEAT: &str = "all that the replay found is taken for false; fields, roads and buildings that are new \
+                             come on top";
+
+/// The numbers that objects are made with: where the pipeline file sets a budget of false alerts, the least probability of
+/// an alert follows from the replay of the area's history.
+fn within_budget(
+    watch: &Watch,
+    pipeline: &Pipeline,
+    looks: &[UtcTime],
+    replayed: &[ChangedPixel],
+    n_observable: u64,
+) -> Result<(pitwatch_sites::Params, Option<FalseAlertBudget>)> {
+    let mut params = pipeline.sites;
+    let Some(budget) = params.budget else {
+        return Ok((params, None));
+    };
+    let replay_from = replay_from(pipeline.monitor_from, budget);
+    let observable_km2 = n_observable as f64 * watch.geobox.pixel_area_m2() / M2_PER_KM2;
+    let years = f64::from(budget.replay_days) / DAYS_PER_YEAR;
+    let n_allowed = budget.false_alerts_per_100_km2_year * observable_km2 / 100.0 * years;
+    let replay = pitwatch_sites::replay(&watch.geobox, looks, replayed, &params, n_allowed)?;
+    params.report_probability = replay.report_probability;
+    params.confirm_probability = params.confirm_probability.max(replay.report_probability);
+    let stated = FalseAlertBudget {
+        area_id: watch.area_id.clone(),
+        false_alerts_per_100_km2_year: budget.false_alerts_per_100_km2_year,
+        replay_from: replay_from.to_string(),
+        replay_until: pipeline.monitor_from.to_string(),
+        observable_km2,
+        n_all: replay.n_all as u64,
+        n_alerts: replay.n_alerts as u64,
+        report_probability: replay.report_probability,
+        caveat: REPLAY_CAVEAT.to_owned(),
+    };
+    Ok((params, Some(stated)))
 }
 
 fn read_cell(

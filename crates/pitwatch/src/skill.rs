@@ -964,6 +964,7 @@ mod tests {
                 road_or_building: nothing,
                 cloud_residue: nothing,
             },
+            budget: None,
         };
         pitwatch_sites::find_alerts("a", &geobox(), &looks(), &pixels, &params)
             .unwrap()

@@ -428,6 +428,7 @@ mod tests {
                 road_or_building: weights,
                 cloud_residue: weights,
             },
+            budget: None,
         };
         let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)
             .unwrap()

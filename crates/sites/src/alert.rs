@@ -5,6 +5,7 @@ use pitwatch_change::{ChangedPixel, Ground, Kind};
 use pitwatch_grid::{Day, GeoBox, LatticePixel, Point, UtcTime};
 use serde::Deserialize;
 
+use crate::budget::Budget;
 use crate::cause::{Cause, CauseModel, Evidence};
 use crate::label::{Causes, Object, Rule, find_objects};
 use crate::trace::{n_outline_edges, outline};
@@ -41,6 +42,8 @@ pub struct Params {
     pub probability_cleared: f64,
     /// The model of causes.
     pub causes: CauseModel,
+    /// Where the user bounds the number of false alerts; it takes the place of `report_probability`.
+    pub budget: Option<Budget>,
 }
 
 impl Params {
@@ -456,6 +459,7 @@ pub(crate) mod tests {
                 road_or_building: nothing,
                 cloud_residue: nothing,
             },
+            budget: None,
         }
     }
 

@@ -29,6 +29,7 @@
 //! ```
 
 mod alert;
+mod budget;
 mod cause;
 mod error;
 mod label;
@@ -36,6 +37,7 @@ mod site;
 mod trace;
 
 pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
+pub use budget::{Budget, Replay, replay};
 pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
 pub use error::{Error, Result};
 pub use site::{Site, SiteState, find_sites};
