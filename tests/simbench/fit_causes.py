@@ -29,6 +29,10 @@ C = 0.1
 NEVER = -20.0
 # Added to standard deviations, so that a feature that does not vary has weight 0 instead of a division by 0.
 LEAST_SPREAD = 1e-9
+# Drawn pits vary in color and lie beside ponds; a real one may be as even as a field. Half of the weight of each pit goes to a
+# copy whose spreads are multiplied by a random share, so that evenness speaks less for a field than in the simulation.
+SPREADS = ["red_spread", "color_spread", "bare_share_spread"]
+MOST_OF_A_SPREAD = 0.7
 # The gradient at which the fit is done; the loss is convex, and the weights are written to 4 decimals.
 GRADIENT = 1e-6
 
@@ -109,10 +113,26 @@ def rows_of(binary, path, site, seed, out, text):
     return rows
 
 
-def fit(x, y, n_classes):
+def with_even_pits(rows):
+    """The rows and their weights, with a more even copy of each pit."""
+    random = np.random.default_rng(1)
+    every, weights = [], []
+    for row in rows:
+        is_pit = CAUSE_OF[row["label"]] == REFERENCE
+        every.append(row)
+        weights.append(0.5 if is_pit else 1.0)
+        if is_pit:
+            share = random.uniform(0, MOST_OF_A_SPREAD)
+            every.append({**row, **{name: float(row[name]) * share for name in SPREADS}})
+            weights.append(0.5)
+    return every, np.array(weights)
+
+
+def fit(x, y, weights, n_classes):
     """Intercepts and weights of a multinomial logistic model, classes by features.
 
-    Least of C · Σ log loss + ½ Σ weights², intercepts without ridge.
+    Least of C · Σ weight · log loss + ½ Σ w², intercepts without ridge.
+    `weights`: one a row.
     """
     n, k = x.shape
     of = np.eye(n_classes)[y]
@@ -121,9 +141,9 @@ def fit(x, y, n_classes):
         w = flat.reshape(n_classes, k + 1)
         z = x @ w[:, 1:].T + w[:, 0]
         total = special.logsumexp(z, axis=1)
-        off = np.exp(z - total[:, None]) - of
+        off = weights[:, None] * (np.exp(z - total[:, None]) - of)
         gradient = np.c_[C * off.sum(0), C * off.T @ x + w[:, 1:]]
-        return C * (total - (z * of).sum(1)).sum() + 0.5 * (w[:, 1:] ** 2).sum(), gradient.ravel()
+        return C * (weights * (total - (z * of).sum(1))).sum() + 0.5 * (w[:, 1:] ** 2).sum(), gradient.ravel()
 
     found = optimize.minimize(loss, np.zeros(n_classes * (k + 1)), jac=True, method="L-BFGS-B", options=dict(maxiter=20000, maxfun=20000, gtol=GRADIENT, ftol=0))
     w = found.x.reshape(n_classes, k + 1)
@@ -132,14 +152,14 @@ def fit(x, y, n_classes):
 
 def fitted(rows, names):
     """{cause: (intercept, weights)} against a pit, of raw features."""
-    rows = [r for r in rows if r["label"] in CAUSE_OF]
+    rows, weights_of_rows = with_even_pits([r for r in rows if r["label"] in CAUSE_OF])
     x = np.array([[float(r[name]) for name in names] for r in rows])
     present = [c for c in [REFERENCE] + CAUSES if any(CAUSE_OF[r["label"]] == c for r in rows)]
     if REFERENCE not in present:
         raise SystemExit("no alert lies on a pit")
     y = np.array([present.index(CAUSE_OF[r["label"]]) for r in rows])
     mean, spread = x.mean(0), x.std(0) + LEAST_SPREAD
-    b, w = fit((x - mean) / spread, y, len(present))
+    b, w = fit((x - mean) / spread, y, weights_of_rows, len(present))
     w = w / spread
     b = b - w @ mean
     weights = {cause: (NEVER, np.zeros(len(names))) for cause in CAUSES}
