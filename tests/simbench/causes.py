@@ -111,6 +111,10 @@ def main():
         print(sim.table(["lies there"] + CAUSES, rows))
     print("Probability of a pit, all sites and both tiers (90 % interval of Wilson):\n")
     print(sim.table(["probability", "alerts", "mean", "share that are pits"], reliability(every)[0]))
+    print("The same by site: alerts, mean probability, share that are pits:\n")
+    of_site = {site: {row[0]: " · ".join(row[1:]) for row in reliability(some)[0]} for site, some in found.items()}
+    rows = [[bin_] + [cells.get(bin_, "0") for cells in of_site.values()] for bin_, *_ in reliability(every)[0]]
+    print(sim.table(["probability", *of_site], rows))
     rows = []
     for name, some in {**found, "all": every, "all, confirmed": [v for v in every if v[2] == "confirmed"]}.items():
         _, error, brier = reliability(some)
