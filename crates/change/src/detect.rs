@@ -2,7 +2,7 @@ use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE};
 use rayon::prelude::*;
 
 use crate::history::{History, TileFit};
-use crate::lanes::N_LANES;
+use crate::lanes::{MAX_LOOKS, N_LANES};
 use crate::mask::{Observation, observation};
 use crate::series::{BLUE, LookDate, RED, Series, median};
 use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
@@ -23,7 +23,7 @@ pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band:
 ///
 /// # Errors
 ///
-/// If a required band or all history is missing, or a parameter lies outside its range.
+/// If a required band or all history is missing, a parameter lies outside its range, or there are more than 32,767 looks.
 pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeMap> {
     params.check()?;
     let mut bands = [0; REQUIRED_BANDS.len()];
@@ -35,6 +35,12 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
     let n_history = cube.days().partition_point(|&day| day < monitor_from);
     if n_history == 0 {
         return Err(Error::NoHistory { monitor_from });
+    }
+    if cube.days().len() > MAX_LOOKS {
+        return Err(Error::TooManyLooks {
+            n_looks: cube.days().len(),
+            most: MAX_LOOKS,
+        });
     }
     let dates: Vec<LookDate> = cube
         .days()
@@ -49,6 +55,9 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
         bands,
         swir22: cube.band_index(Band::Swir22),
         dates,
+        clear: std::array::from_fn(|class| {
+            -i16::from(u8::try_from(class).map(observation) == Ok(Observation::Clear))
+        }),
         n_history,
     };
     let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
@@ -107,9 +116,10 @@ fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<P
     let Work { tile, fit, series } = work;
     tile.fill(looks, first);
     let history = tile.history();
-    if lanes::count(history.masks)
+    if lanes::count(history.masks.iter().copied())
+        .to_array()
         .iter()
-        .any(|&n| n >= params.min_clear_history)
+        .any(|&n| i64::from(n) >= i64::from(params.min_clear_history))
     {
         fit.fill(&history, params);
     }
