@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::path::Path;
 
-use pitwatch_change::{ChangedPixel, Finding, Kind};
+use pitwatch_change::{ChangedPixel, Finding, Ground, Kind};
 use pitwatch_grid::{
     Band, Crs, Cube, Day, GeoBox, LatticePixel, Point, Shape, UtcTime, parse_time,
 };
@@ -193,22 +193,23 @@ pub fn changed_pixels(
         let center = 5.0 + 6.0 * random.uniform();
         let radius = RADIUS_PIXELS * (0.5 + random.uniform());
         let alert_look = n_looks / 2 + (random.uniform() * f64::from(n_looks / 4)) as u32;
-        let finding = Finding {
-            kind: if object % 2 == 0 {
-                Kind::Excavation
-            } else {
-                Kind::Cleared
-            },
-            alert_look,
-            confirmed_look: (random.uniform() < 0.7).then_some(alert_look + n_looks / 8),
-            last_look_before: alert_look - 2,
-            first_look_after: alert_look - 1,
-            probability: 0.7,
-            core_look: Some(0),
+        let kind = if object % 2 == 0 {
+            Kind::Excavation
+        } else {
+            Kind::Cleared
+        };
+        let ground = Ground {
             ndvi_before: 0.6,
             ndvi_after: 0.1,
-            bsi_before: -0.1,
-            bsi_after: 0.2,
+            red: 0.2,
+            red_over_swir16: 0.6,
+            bare_share: 1.0,
+            ..Ground::default()
+        };
+        let finding = Finding {
+            confirmed_look: (random.uniform() < 0.7).then_some(alert_look + n_looks / 8),
+            core_look: Some(0),
+            ..Finding::new(kind, alert_look, (alert_look - 2, alert_look - 1), ground)
         };
         for (row, col) in (0..SQUARE).flat_map(|row| (0..SQUARE).map(move |col| (row, col))) {
             if (row as f64 - center).hypot(col as f64 - center) > radius {

@@ -25,7 +25,8 @@ fn main() {
     });
     let pixels = changed_pixels(&area, N_LOOKS as u32, N_PIXELS, 1);
     let mut alerts = find_alerts("bench", &area, &times(N_LOOKS), &pixels, &params)
-        .expect("the area can be projected");
+        .expect("the area can be projected")
+        .alerts;
     find_sites(&area, &mut alerts, &params).expect("as for the alerts");
     let write = |out: &mut Vec<u8>| {
         out.clear();

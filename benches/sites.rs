@@ -30,6 +30,7 @@ fn main() {
         let find = || {
             find_alerts("bench", &area, &looks, black_box(&pixels), &params)
                 .expect("the area can be projected")
+                .alerts
         };
         let alerts = find();
         let size = format!("{n_pixels}px_{}objects", alerts.len());

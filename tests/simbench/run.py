@@ -100,26 +100,6 @@ def detect(binary, pipeline, path, out, extra):
     return days, seconds, usage.ru_maxrss / 1024, os.path.join(out, "runs", latest["run_id"], "alerts.geojson")
 
 
-def reliability(alerts, truth):
-    """How many alerts of excavation of each tier there are, and how many of them touch an excavation (1-pixel tolerance, not before its start)."""
-    from rasterio import features, warp
-
-    epsg, transform = truth.meta["epsg"], rasterio.Affine(*truth.meta["transform"][:6])
-    near = sb.ni.grey_dilation(truth.eid, size=(3, 3))
-    start = {e["id"]: e["start"] for e in truth.ev}
-    counts = {"confirmed": [0, 0], "provisional": [0, 0]}
-    for alert in json.load(open(alerts))["features"]:
-        p = alert["properties"]
-        if p["kind"] != "excavation":
-            continue
-        shape = warp.transform_geom("EPSG:4326", f"EPSG:{epsg}", alert["geometry"])
-        inside = features.rasterize([(shape, 1)], out_shape=truth.eid.shape, transform=transform)
-        ids = set(np.unique(near[inside > 0])) - {0}
-        counts[p["tier"]][0] += 1
-        counts[p["tier"]][1] += any(p["end_datetime"][:10] >= start[i] for i in ids)
-    return counts
-
-
 def num(v, digits=3):
     return "–" if v is None or v != v else f"{v:.{digits}f}"
 
@@ -166,6 +146,40 @@ def table(head, rows):
     return "\n".join([line(head), line(["---"] * len(head))] + [line(r) for r in rows]) + "\n"
 
 
+def recall(r, low, high):
+    """Recall of excavations of `low` to `high` pixels."""
+    bins = [v for k, v in r["recall_by_size"].items() if low <= float(k.split("-")[0]) < high]
+    return sum(h for h, _ in bins) / max(1, sum(n for _, n in bins))
+
+
+# Columns of the summary: heading, what of a score, decimals.
+SUMMARY = [
+    ("F1", lambda r: r["F1"], 3),
+    ("F1 strict", lambda r: r["F1_strict"], 3),
+    ("false objects /100 km²/yr", lambda r: r["FA_100km2_yr"], 1),
+    ("false ha lenient", lambda r: r["FA_ha_100km2_yr"], 2),
+    ("false ha strict", lambda r: r["FA_strict_ha_100km2_yr"], 1),
+    ("recall ≥ 10 px", lambda r: recall(r, 10, 1e9), 2),
+    ("4–10 px", lambda r: recall(r, 4, 10), 2),
+    ("1.5–4 px", lambda r: recall(r, 1.5, 4), 2),
+    ("delay d", lambda r: r["delay_d_median"] or np.nan, 0),
+    ("delay in clear looks", lambda r: r["delay_clear_median"] or np.nan, 1),
+    ("px F1", lambda r: r["px_F1"], 2),
+]
+
+
+def summary(scores):
+    """A row a site: mean over its scenes, least and greatest in brackets. Scores are (site, seed, score)."""
+    rows = []
+    for site in dict.fromkeys(site for site, _, _ in scores):
+        row = [site]
+        for _, value, digits in SUMMARY:
+            values = [value(r) for s, _, r in scores if s == site]
+            row.append(f"{np.mean(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})")
+        rows.append(row)
+    return table(["site"] + [head for head, _, _ in SUMMARY], rows)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--sites", default="ci,zw,romania")
@@ -180,13 +194,12 @@ def main():
     p.add_argument("extra", nargs="*", help="further flags of `pitwatch run`, after --")
     a = p.parse_args()
     binary = a.binary or default_binary()
-    results, cost, reliable = {t: [] for t in TIERS}, [], []
+    results, cost = {t: [] for t in TIERS}, []
     for seed in [int(s) for s in a.seeds.split(",")]:
         for site in a.sites.split(","):
             path = scene(a.scenes, site, seed, a.size)
-            days, seconds, mib, alerts = detect(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
+            days, seconds, mib, _ = detect(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
             truth = sb.Scene(path)
-            reliable.append((site, reliability(alerts, truth)))
             cost.append([f"{site} seed {seed}", f"{seconds:.1f}", f"{mib:.0f}"])
             for tier in TIERS:
                 r = sb.score(truth, days[tier], MMU)
@@ -213,16 +226,10 @@ def main():
             for k, v in r["FP_attr"].items():
                 fps[k] = fps.get(k, 0) + v
         print("False objects by what lies there: " + (", ".join(f"{k} {v}" for k, v in sorted(fps.items(), key=lambda i: -i[1])) or "none") + ".\n")
-    print("### Alerts that are excavations\n")
-    print("An alert counts as true if it touches an excavation after its start; new fields, roads and buildings count as false.\n")
-    rows = []
-    for site in dict.fromkeys(site for site, _ in reliable) | {"all": None}:
-        row = [site]
-        for tier in ("confirmed", "provisional"):
-            n, true = (sum(c[tier][k] for s, c in reliable if site in (s, "all")) for k in (0, 1))
-            row += [str(n), str(true), num(true / n, 2) if n else "–"]
-        rows.append(row)
-    print(table(["site", "confirmed", "of them true", "share", "provisional", "of them true", "share"], rows))
+    print("### Mean over the seeds\n")
+    for tier, name in TIERS.items():
+        print(f"{tier.capitalize()} (`{name}`), mean and range:\n")
+        print(summary(results[tier]))
     print("### Cost\n")
     print(table(["scene", "wall s", "peak resident MiB"], cost))
     if a.json:

@@ -226,7 +226,7 @@ fn the_numbers_that_move_results_are_the_same_in_every_pipeline() {
     let read =
         |name: &str| -> toml::Table { fs::read_to_string(path(name)).unwrap().parse().unwrap() };
     let (demo, simbench) = (read("pipelines/demo.toml"), read("pipelines/simbench.toml"));
-    for table in ["imagery", "change", "sites"] {
+    for table in ["imagery", "change", "sites", "skill"] {
         assert_eq!(demo[table], simbench[table], "[{table}]");
     }
 }

@@ -17,5 +17,6 @@ mod live;
 mod pipelines;
 mod same_bytes;
 mod servers;
+mod skill;
 mod sources;
 mod unseen;

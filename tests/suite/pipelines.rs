@@ -22,7 +22,7 @@ fn every_pipeline_detects_with_the_same_numbers() {
     assert!(pipelines.len() >= 4, "{pipelines:?}");
     let (model_name, model) = &pipelines[0];
     for (name, pipeline) in &pipelines[1..] {
-        for table in ["change", "sites"] {
+        for table in ["change", "sites", "skill"] {
             assert_eq!(
                 pipeline[table], model[table],
                 "[{table}] of {name} and {model_name}"

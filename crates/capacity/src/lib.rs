@@ -18,4 +18,4 @@ mod error;
 mod pit;
 
 pub use error::{Error, Result};
-pub use pit::{Carats, Hectares, PitFactors, carats_from_pits};
+pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};

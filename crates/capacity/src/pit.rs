@@ -33,6 +33,45 @@ pub struct PitFactors {
     pub omitted_share: f64,
 }
 
+/// The share of the digging that is not detected, as it was measured: a value with its interval of 90 %.
+///
+/// `pitwatch skill` measures it on an area's own imagery; where it was not measured there is none, and no default.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OmittedShare {
+    value: f64,
+    lo: f64,
+    hi: f64,
+}
+
+impl OmittedShare {
+    /// A share with the ends of its interval, each 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is outside that range, or they are not in order.
+    pub fn new(value: f64, lo: f64, hi: f64) -> Result<Self> {
+        let is_in_order = 0.0 <= lo && lo <= value && value <= hi && hi <= 1.0;
+        check(
+            "omitted_share",
+            value,
+            is_in_order,
+            "within its interval, which is between 0 and 1",
+        )?;
+        Ok(Self { value, lo, hi })
+    }
+
+    /// The factors with the measured value, and with the lower and the upper end of its interval, in this order.
+    ///
+    /// A share of 1 is refused by [`carats_from_pits`]: where nothing is detected, area cannot be turned into carats.
+    #[must_use]
+    pub fn applied_to(self, factors: PitFactors) -> [PitFactors; 3] {
+        [self.value, self.lo, self.hi].map(|omitted_share| PitFactors {
+            omitted_share,
+            ..factors
+        })
+    }
+}
+
 /// Carats that one mapped pit could have yielded.
 ///
 /// `C = A · p · φ · T · ξ · G · R · s / (1 − o)`, with A in square meters. Every factor is a single value here; which
@@ -118,6 +157,30 @@ mod tests {
         let Carats(seen) = carats_from_pits(Hectares(1.0), &SEGUELA).unwrap();
         assert!((all - 2.0 * seen).abs() < 1e-9);
         assert_eq!(carats_from_pits(Hectares(0.0), &SEGUELA), Ok(Carats(0.0)));
+    }
+
+    #[test]
+    fn a_measured_omission_goes_into_the_factors() {
+        let omitted = OmittedShare::new(0.2, 0.1, 0.5).unwrap();
+        let carats = omitted
+            .applied_to(SEGUELA)
+            .map(|factors| carats_from_pits(Hectares(1.0), &factors).unwrap().0);
+        assert!(carats[1] < carats[0] && carats[0] < carats[2]);
+        assert!(
+            (carats[2] - 2.0 * carats_from_pits(Hectares(1.0), &SEGUELA).unwrap().0).abs() < 1e-9
+        );
+        for (value, lo, hi) in [
+            (0.2, 0.3, 0.5),
+            (0.2, 0.1, 0.15),
+            (-0.1, -0.2, 0.1),
+            (f64::NAN, 0.0, 1.0),
+        ] {
+            assert!(OmittedShare::new(value, lo, hi).is_err());
+        }
+        let all = OmittedShare::new(1.0, 0.9, 1.0)
+            .unwrap()
+            .applied_to(SEGUELA);
+        assert!(carats_from_pits(Hectares(1.0), &all[0]).is_err());
     }
 
     #[test]

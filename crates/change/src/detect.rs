@@ -25,6 +25,20 @@ pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band:
 ///
 /// If a required band or all history is missing, a parameter lies outside its range, or there are more than 32,767 looks.
 pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeMap> {
+    detect_until(cube, monitor_from, None, params)
+}
+
+/// As [`detect`], as if the looks from the day `until` on had not been made.
+///
+/// # Errors
+///
+/// As [`detect`].
+pub fn detect_until(
+    cube: &Cube,
+    monitor_from: Day,
+    until: Option<Day>,
+    params: &Params,
+) -> Result<ChangeMap> {
     params.check()?;
     let mut bands = [0; REQUIRED_BANDS.len()];
     for (place, band) in bands.iter_mut().zip(REQUIRED_BANDS) {
@@ -32,7 +46,9 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
             band: band.common_name(),
         })?;
     }
-    let n_history = cube.days().partition_point(|&day| day < monitor_from);
+    let n_history = cube
+        .days()
+        .partition_point(|&day| day < until.map_or(monitor_from, |until| until.min(monitor_from)));
     if n_history == 0 {
         return Err(Error::NoHistory { monitor_from });
     }
@@ -45,6 +61,7 @@ pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeM
     let dates: Vec<LookDate> = cube
         .days()
         .iter()
+        .take_while(|&&day| until.is_none_or(|until| day < until))
         .map(|&day| LookDate {
             day,
             regressors: harmonic::regressors(day.season_angle()),
@@ -153,10 +170,10 @@ fn judge_pixel(
         n_clear_history: n.try_into().unwrap_or(u16::MAX),
         n_clear: n_clear.try_into().unwrap_or(u16::MAX),
         last_clear: series.day.last().copied(),
-        confidence: f32::NAN,
         before_rgb: picture(series, 0..n, params),
         after_rgb: picture(series, n..series.len(), params),
         finding: None,
+        retracted: Vec::new(),
     };
     verdict.state = if n < params.min_clear_history as usize {
         match unseen(looks, index, 0..looks.n_history).state() {
@@ -170,7 +187,7 @@ fn judge_pixel(
         if history.median_ndvi < params.history_ndvi {
             PixelState::BareHistory
         } else {
-            verdict.finding = monitor::follow(series, n, &history, params);
+            (verdict.finding, verdict.retracted) = monitor::follow(series, n, &history, params);
             match verdict.finding {
                 None => PixelState::Stable,
                 Some(finding) if finding.kind == Kind::Cleared => PixelState::Cleared,
@@ -179,12 +196,6 @@ fn judge_pixel(
             }
         }
     };
-    if verdict.state.is_observable() {
-        let excavation = verdict
-            .finding
-            .filter(|finding| finding.kind == Kind::Excavation);
-        verdict.confidence = excavation.map_or(0.0, |finding| finding.probability);
-    }
     verdict
 }
 
@@ -321,7 +332,7 @@ mod tests {
         assert!(
             map.pixels
                 .iter()
-                .all(|pixel| pixel.confidence == 0.0 && pixel.n_clear > 30)
+                .all(|pixel| pixel.retracted.is_empty() && pixel.n_clear > 30)
         );
     }
 
@@ -349,8 +360,8 @@ mod tests {
                 );
                 assert!(
                     finding.core_look == Some(finding.alert_look)
-                        && finding.ndvi_after < 0.2
-                        && finding.bsi_after > finding.bsi_before
+                        && finding.at_alert.ndvi_after < 0.2
+                        && finding.at_alert.bsi_after > finding.at_alert.bsi_before
                 );
             }
         }
@@ -411,7 +422,7 @@ mod tests {
         assert!(
             map.pixels
                 .iter()
-                .all(|pixel| pixel.state == PixelState::BareHistory && pixel.confidence.is_nan())
+                .all(|pixel| pixel.state == PixelState::BareHistory)
         );
     }
 
@@ -449,7 +460,7 @@ mod tests {
         assert!(
             map.pixels[..5]
                 .iter()
-                .all(|pixel| pixel.confidence.is_nan())
+                .all(|pixel| !pixel.state.is_observable())
         );
     }
 

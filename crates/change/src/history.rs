@@ -25,6 +25,10 @@ pub(crate) struct History {
     pub(crate) canopy_scale: f32,
     /// Share of the looks that were water.
     pub(crate) water_share: f32,
+    /// Share of the looks that were at least partly water.
+    pub(crate) wet_share: f32,
+    /// Mean reflectance of the looks with the lowest NDVI, a share `range_tail` of all: blue, red, nir, swir16, swir22.
+    pub(crate) barest: [f32; 5],
 }
 
 impl History {
@@ -201,7 +205,37 @@ impl TileFit {
                 )
             })
             .count();
+        let n_wet = (0..n)
+            .filter(|&t| {
+                is_partly_water(
+                    series.values[BLUE][t],
+                    series.values[SWIR16][t],
+                    series.green[t],
+                    series.nir[t],
+                    params,
+                )
+            })
+            .count();
+        let lowest_ndvi = self.range[NDVI][0][lane];
+        let mut barest = [0.0; 5];
+        let mut n_barest = 0.0;
+        for t in (0..n).filter(|&t| series.values[NDVI][t] <= lowest_ndvi) {
+            let look = [
+                series.values[BLUE][t],
+                series.values[RED][t],
+                series.nir[t],
+                series.values[SWIR16][t],
+                series.values[SWIR22][t],
+            ];
+            for (sum, value) in barest.iter_mut().zip(look) {
+                *sum += value;
+            }
+            n_barest += 1.0;
+        }
         History {
+            // The lower end of the range is a look's own value, so there is one at least.
+            barest: barest.map(|sum| sum / n_barest),
+            wet_share: n_wet as f32 / n as f32,
             coefficients: self.coefficients.map(|row| row.map(|lanes| lanes[lane])),
             scale: self.scale.map(|lanes| lanes[lane]),
             range: self.range.map(|ends| ends.map(|lanes| lanes[lane])),
@@ -263,4 +297,13 @@ impl Scales {
 /// Source: McFeeters (1996), <https://doi.org/10.1080/01431169608948714>.
 pub(crate) fn is_water(swir16: f32, green: f32, nir: f32, params: &Params) -> bool {
     swir16 < params.water_swir16 && green > nir
+}
+
+/// True if about a third of the pixel or more is water beside bright ground: NDWI above `wet_ndwi`, shortwave infrared not
+/// far above near infrared (char is dark too, but not there), and neither snow nor cloud, which are bright in blue.
+///
+/// Source: McFeeters (1996), <https://doi.org/10.1080/01431169608948714>, mixed linearly with dry sand.
+fn is_partly_water(blue: f32, swir16: f32, green: f32, nir: f32, params: &Params) -> bool {
+    let ndwi = (green - nir) / (green + nir).max(f32::EPSILON);
+    ndwi > params.wet_ndwi && swir16 < params.wet_swir16_over_nir * nir && blue < params.wet_blue
 }

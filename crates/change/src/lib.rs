@@ -18,7 +18,7 @@ mod params;
 mod series;
 mod tile;
 
-pub use detect::{REQUIRED_BANDS, detect};
+pub use detect::{REQUIRED_BANDS, detect, detect_until};
 pub use error::{Error, Result};
-pub use map::{ChangeMap, ChangedPixel, Finding, Kind, PixelState, PixelVerdict};
+pub use map::{ChangeMap, ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict};
 pub use params::Params;

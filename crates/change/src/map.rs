@@ -69,6 +69,8 @@ pub enum Kind {
 }
 
 /// What was found at one pixel. Times are places in the list of looks that the cubes of the area share.
+///
+/// A pixel may alert, be retracted and alert again; each time is a finding of its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Finding {
     /// Cleared or excavation.
@@ -77,26 +79,87 @@ pub struct Finding {
     pub alert_look: u32,
     /// The look at which persistence confirmed it; `None` = provisional.
     pub confirmed_look: Option<u32>,
+    /// The look at which it was taken back; `None` = it stands.
+    pub retracted_look: Option<u32>,
+    /// The look by which a green season had come and the ground had greened with it; `None` = not seen.
+    pub greened_look: Option<u32>,
+    /// The look by which a green season had come and the ground had stayed bare; `None` = not seen.
+    pub stayed_bare_look: Option<u32>,
     /// The last clear look before the change.
     pub last_look_before: u32,
     /// The first clear look that shows the change.
     pub first_look_after: u32,
-    /// Probability that the finding is what its kind says, 0 to 1.
-    pub probability: f32,
     /// The look from which the evidence suffices to start an object, at or after the alert; `None` = it only extends one.
     pub core_look: Option<u32>,
-    /// NDVI expected for the season, median over the deciding looks.
+    /// What the ground looked like at the alert.
+    pub at_alert: Ground,
+    /// What it looked like when it was confirmed; as at the alert if it was not.
+    pub at_confirmation: Ground,
+}
+
+impl Finding {
+    /// A finding that only alerted: provisional, standing, of no season since, and too little to start an object.
+    ///
+    /// - `seen`: the last clear look before the change and the first that shows it.
+    #[must_use]
+    pub fn new(kind: Kind, alert_look: u32, seen: (u32, u32), ground: Ground) -> Self {
+        Self {
+            kind,
+            alert_look,
+            confirmed_look: None,
+            retracted_look: None,
+            greened_look: None,
+            stayed_bare_look: None,
+            last_look_before: seen.0,
+            first_look_after: seen.1,
+            core_look: None,
+            at_alert: ground,
+            at_confirmation: ground,
+        }
+    }
+}
+
+/// What the ground at one pixel looks like, each number from medians over the deciding looks; all 0 where nothing is known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Ground {
+    /// NDVI expected for the season.
     pub ndvi_before: f32,
-    /// NDVI seen, median over the deciding looks.
+    /// NDVI seen.
     pub ndvi_after: f32,
-    /// Bare soil index expected for the season, median over the deciding looks.
+    /// Bare soil index expected for the season.
     pub bsi_before: f32,
-    /// Bare soil index seen, median over the deciding looks.
+    /// Bare soil index seen.
     pub bsi_after: f32,
+    /// Red reflectance, unitless.
+    pub red: f32,
+    /// Red over swir16 reflectance: the color of the ground.
+    pub red_over_swir16: f32,
+    /// Share of the way from the expected NDVI to bare ground's, 1 = bare; −0.5 to 1.5.
+    pub bare_share: f32,
+    /// Natural logarithm of red over the red expected for the season, −2 to 2.
+    pub brightening: f32,
+    /// NDVI less the lower end of the pixel's own range in the history, −0.3 to 0.3; below 0 it was never as bare.
+    pub above_barest: f32,
+    /// ln(1 + distance outside the pixel's own range of colors, in scales).
+    pub new_color: f32,
+    /// Share of the history looks that were at least partly water.
+    pub wet_share: f32,
+    /// Change against the pixel's own barest looks of the history, as natural logarithms of ratios, −2 to 2: red.
+    pub red_change: f32,
+    /// The same of swir16.
+    pub swir16_change: f32,
+    /// The same of red over swir16.
+    pub red_over_swir16_change: f32,
+    /// The same of blue over red.
+    pub blue_over_red_change: f32,
+    /// The same of nir over red.
+    pub nir_over_red_change: f32,
+    /// The same of swir22 over swir16; 0 where swir22 is not given.
+    pub swir22_over_swir16_change: f32,
 }
 
 /// The verdict on one pixel.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PixelVerdict {
     /// What is known.
     pub state: PixelState,
@@ -106,14 +169,14 @@ pub struct PixelVerdict {
     pub n_clear: u16,
     /// Day of the last clear look, history included; `None` = never seen clear.
     pub last_clear: Option<Day>,
-    /// Probability of excavation, 0 to 1; NaN = not observable.
-    pub confidence: f32,
     /// Median of red, green and blue reflectance × 10,000 over the last clear looks of the history period; 0 = none.
     pub before_rgb: [u16; 3],
     /// The same over the last clear looks of the monitoring period.
     pub after_rgb: [u16; 3],
-    /// The change found, if any.
+    /// The change that stands, if any.
     pub finding: Option<Finding>,
+    /// Excavation that had alerted and was taken back, oldest first.
+    pub retracted: Vec<Finding>,
 }
 
 /// The verdicts on a window of pixels, `(y, x)` with x contiguous.
@@ -125,7 +188,7 @@ pub struct ChangeMap {
     pub pixels: Vec<PixelVerdict>,
 }
 
-/// A pixel with a finding, placed on the lattice: what `sites` makes objects of.
+/// A finding placed on the lattice: what `sites` makes objects of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChangedPixel {
     /// Where it is.
@@ -139,23 +202,34 @@ pub struct ChangedPixel {
 }
 
 impl ChangeMap {
-    /// The pixels with a finding, row by row.
+    /// The findings, row by row, those of a pixel that were taken back before the one that stands.
     pub fn changed_pixels(&self) -> impl Iterator<Item = ChangedPixel> + '_ {
         let origin = self.geobox.lattice_origin();
         let width = self.geobox.shape().width;
         self.pixels
             .iter()
             .enumerate()
-            .filter_map(move |(index, verdict)| {
-                verdict.finding.map(|finding| ChangedPixel {
-                    at: LatticePixel {
-                        row: origin.row + (index / width) as i64,
-                        col: origin.col + (index % width) as i64,
-                    },
-                    finding,
-                    n_clear_history: verdict.n_clear_history,
-                    n_clear: verdict.n_clear,
+            .flat_map(move |(index, verdict)| {
+                verdict.changes(LatticePixel {
+                    row: origin.row + (index / width) as i64,
+                    col: origin.col + (index % width) as i64,
                 })
+            })
+    }
+}
+
+impl PixelVerdict {
+    /// Its findings, placed: those taken back before the one that stands.
+    pub fn changes(&self, at: LatticePixel) -> impl Iterator<Item = ChangedPixel> + '_ {
+        self.retracted
+            .iter()
+            .copied()
+            .chain(self.finding)
+            .map(move |finding| ChangedPixel {
+                at,
+                finding,
+                n_clear_history: self.n_clear_history,
+                n_clear: self.n_clear,
             })
     }
 }

@@ -4,7 +4,7 @@ use pitwatch_grid::Day;
 
 use crate::history::{History, is_water};
 use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, quantile};
-use crate::{Finding, Kind, Params};
+use crate::{Finding, Ground, Kind, Params};
 
 /// Days of a year, by which seasons recur.
 const DAYS_PER_YEAR: f32 = 365.2425;
@@ -12,7 +12,8 @@ const DAYS_PER_YEAR: f32 = 365.2425;
 /// Most looks whose median can decide; [`Params::check`] holds it.
 const MAX_MEDIAN_LOOKS: usize = 15;
 
-/// Follows the looks after the first `n`, oldest first, and returns the change that stands at the end.
+/// Follows the looks after the first `n`, oldest first, and returns the change that stands at the end, and excavation that
+/// had alerted and was taken back.
 ///
 /// Excavation goes before cleared ground, since felling is often the step before digging. What is said at a look
 /// depends on that look and earlier ones alone.
@@ -21,8 +22,9 @@ pub(crate) fn follow(
     n: usize,
     history: &History,
     params: &Params,
-) -> Option<Finding> {
+) -> (Option<Finding>, Vec<Finding>) {
     let mut recent = Recent::new(params.median_looks as usize);
+    let mut retracted = Vec::new();
     let mut excavation = Watch::new(Kind::Excavation, params.provisional_looks);
     let mut cleared = Watch::new(Kind::Cleared, params.cleared_looks);
     let mut before = n.checked_sub(1).map_or(0, |last| series.look[last]);
@@ -36,17 +38,17 @@ pub(crate) fn follow(
             continue;
         };
         before = series.look[t];
-        let evidence = excavation_evidence(series, n, t, history, &seen, params);
-        excavation.step(
-            series.look[t],
-            series.day[t],
-            evidence,
-            &recent,
-            &seen,
-            params,
-        );
+        let evidence = if excavation.is_confirmed() {
+            Evidence::NONE
+        } else {
+            excavation_evidence(series, n, t, history, &seen, params)
+        };
+        let (look, day) = (series.look[t], series.day[t]);
+        let ground = || Ground::of(&seen, history, params);
+        retracted.extend(excavation.step(look, day, evidence, &recent, &seen, &ground, params));
+        excavation.step_green(look, day, &seen, params);
         if excavation.is_confirmed() {
-            break;
+            continue;
         }
         // Where no canopy is expected, its absence says nothing.
         if seen.expected[NDVI] > params.canopy_ndvi {
@@ -57,19 +59,13 @@ pub(crate) fn follow(
                 weight: if is_lost { 1.0 } else { 0.0 },
                 is_core: is_lost,
             };
-            cleared.step(
-                series.look[t],
-                series.day[t],
-                evidence,
-                &recent,
-                &seen,
-                params,
-            );
+            cleared.step(look, day, evidence, &recent, &seen, &ground, params);
         }
     }
-    excavation
-        .finding(params)
-        .or_else(|| cleared.finding(params))
+    (
+        excavation.finding().or_else(|| cleared.finding()),
+        retracted,
+    )
 }
 
 /// True if a look that the scene classification calls clear is haze or cloud: bluer than expected, and whiter than soil.
@@ -119,6 +115,25 @@ impl Seen {
                 expected[SWIR16],
             ),
         }
+    }
+
+    /// Share of the way from the expected NDVI to bare ground's; 0 where bare ground is what the season brings.
+    fn bare_share(&self, params: &Params) -> f32 {
+        let way = self.expected[NDVI] - params.bare_ndvi;
+        if way > params.arrival_way {
+            -self.residual[NDVI] / way
+        } else {
+            0.0
+        }
+    }
+
+    /// Distance outside the pixel's own range of colors, in scales.
+    fn new_color(&self, history: &History) -> f32 {
+        [BLUE, RED, SWIR16, SWIR22]
+            .iter()
+            .map(|&k| history.excess(k, self.value[k]).powi(2))
+            .sum::<f32>()
+            .sqrt()
     }
 
     fn to_array(self) -> [f32; N_SEEN] {
@@ -238,6 +253,58 @@ struct Evidence {
     is_core: bool,
 }
 
+impl Evidence {
+    const NONE: Self = Self {
+        weight: 0.0,
+        is_core: false,
+    };
+}
+
+impl Ground {
+    fn of(seen: &Seen, history: &History, params: &Params) -> Self {
+        let [blue, red, nir, swir16, swir22] = history.barest;
+        let [blue, red, nir, swir16, swir22] = [
+            (seen.value[BLUE], blue),
+            (seen.value[RED], red),
+            (seen.nir, nir),
+            (seen.value[SWIR16], swir16),
+            (seen.value[SWIR22], swir22),
+        ]
+        .map(|(now, barest)| {
+            (now.max(params.noise_visible) / barest.max(params.noise_visible)).ln()
+        });
+        let bound = |change: f32| change.clamp(-2.0, 2.0);
+        // All 0 where the band is not given.
+        let has_swir22 = history.barest[4] > 0.0;
+        Self {
+            red_change: bound(red),
+            swir16_change: bound(swir16),
+            red_over_swir16_change: bound(red - swir16),
+            blue_over_red_change: bound(blue - red),
+            nir_over_red_change: bound(nir - red),
+            swir22_over_swir16_change: if has_swir22 {
+                bound(swir22 - swir16)
+            } else {
+                0.0
+            },
+            ndvi_before: seen.expected[NDVI],
+            ndvi_after: seen.value[NDVI],
+            bsi_before: seen.expected_bsi,
+            bsi_after: seen.bsi,
+            red: seen.value[RED],
+            red_over_swir16: seen.value[RED] / seen.value[SWIR16].max(params.noise_swir),
+            bare_share: seen.bare_share(params).clamp(-0.5, 1.5),
+            brightening: (seen.value[RED].max(params.noise_visible)
+                / seen.expected[RED].max(params.noise_visible))
+            .ln()
+            .clamp(-2.0, 2.0),
+            above_barest: (seen.value[NDVI] - history.range[NDVI][0]).clamp(-0.3, 0.3),
+            new_color: seen.new_color(history).ln_1p(),
+            wet_share: history.wet_share,
+        }
+    }
+}
+
 /// Departure from the pixel's own history *and* arrival at bare ground or water.
 fn excavation_evidence(
     series: &mut Series,
@@ -247,10 +314,6 @@ fn excavation_evidence(
     seen: &Seen,
     params: &Params,
 ) -> Evidence {
-    let none = Evidence {
-        weight: 0.0,
-        is_core: false,
-    };
     let drop = -seen.residual[NDVI];
     let is_drop = drop > params.departure_ndvi * history.scale[NDVI];
     let is_shore = history.water_share > params.water_share;
@@ -269,22 +332,12 @@ fn excavation_evidence(
         && seen.value[RED] > params.ground_red
         && seen.value[NDVI] < params.ground_ndvi;
     if !is_ground || is_shore {
-        return none;
+        return Evidence::NONE;
     }
-    // The share of the way to bare ground has no meaning where bare ground is what the season brings.
-    let way = seen.expected[NDVI] - params.bare_ndvi;
-    let share = if way > params.arrival_way {
-        drop / way
-    } else {
-        0.0
-    };
+    let share = seen.bare_share(params);
     let is_core = share > params.core_share || seen.expected[NDVI] < params.dormant_ndvi;
 
-    let color = [BLUE, RED, SWIR16, SWIR22]
-        .iter()
-        .map(|&k| history.excess(k, seen.value[k]).powi(2))
-        .sum::<f32>()
-        .sqrt();
+    let color = seen.new_color(history);
     let is_new_color =
         color > params.departure_color && drop > -params.color_greening * history.scale[NDVI];
     if is_new_color {
@@ -302,7 +355,7 @@ fn excavation_evidence(
             is_core,
         };
     }
-    none
+    Evidence::NONE
 }
 
 /// True if the NDVI drop is deeper than what the history showed in the same season: fields that lie bare at shifting
@@ -361,8 +414,19 @@ struct Alerted {
     change: (u32, u32),
     n_with: u32,
     n_looks: u32,
-    seen: Seen,
+    at_alert: Ground,
+    at_confirmation: Ground,
     confirmed_look: Option<u32>,
+    green: Green,
+}
+
+/// What green seasons after an alert have shown.
+#[derive(Debug, Clone, Copy, Default)]
+struct Green {
+    /// Looks in a row that show the ground greened, and that show it bare.
+    runs: [u32; 2],
+    greened_look: Option<u32>,
+    stayed_bare_look: Option<u32>,
 }
 
 impl Watch {
@@ -383,6 +447,11 @@ impl Watch {
             .is_some_and(|alert| alert.confirmed_look.is_some())
     }
 
+    /// Takes one look in; returns the finding that it takes back, if it does.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a look and what was made of it; a struct would be built here alone"
+    )]
     fn step(
         &mut self,
         look: u32,
@@ -390,10 +459,11 @@ impl Watch {
         evidence: Evidence,
         recent: &Recent,
         seen: &Seen,
+        ground: &dyn Fn() -> Ground,
         params: &Params,
-    ) {
+    ) -> Option<Finding> {
         if self.is_confirmed() {
-            return;
+            return None;
         }
         let is_change = evidence.weight > 0.0;
         if is_change {
@@ -409,15 +479,17 @@ impl Watch {
         }
         match &mut self.alert {
             None if self.run >= self.needed => {
-                let confirmed_look = None;
+                let ground = ground();
                 self.alert = Some(Alerted {
                     look,
                     day,
                     change: self.change,
                     n_with: 1,
                     n_looks: 1,
-                    seen: *seen,
-                    confirmed_look,
+                    at_alert: ground,
+                    at_confirmation: ground,
+                    confirmed_look: None,
+                    green: Green::default(),
                 });
             }
             None if !is_change => self.core_look = None,
@@ -430,32 +502,51 @@ impl Watch {
                 let is_steady = alert.n_with as f32 >= params.confirm_share * alert.n_looks as f32;
                 if is_change && alert.n_with >= params.confirm_looks && lasts && is_steady {
                     alert.confirmed_look = Some(look);
-                    alert.seen = *seen;
+                    alert.at_confirmation = ground();
                 } else if self.n_without >= params.retract_looks {
+                    let finding = self.finding();
                     self.alert = None;
                     self.core_look = None;
+                    return finding.map(|finding| Finding {
+                        retracted_look: Some(look),
+                        ..finding
+                    });
                 }
             }
         }
+        None
     }
 
-    fn finding(&self, params: &Params) -> Option<Finding> {
+    /// Notes what a look in a green season says of ground that alerted long enough before.
+    fn step_green(&mut self, look: u32, day: Day, seen: &Seen, params: &Params) {
+        let Some(alert) = &mut self.alert else { return };
+        let is_green_season = seen.expected[NDVI] - params.bare_ndvi > params.green_way;
+        let is_after = i64::from(day.0) - i64::from(alert.day.0) >= i64::from(params.green_up_days);
+        if !is_green_season || !is_after {
+            return;
+        }
+        let share = seen.bare_share(params);
+        let green = &mut alert.green;
+        let shown = [
+            share < params.greened_share,
+            share > params.stayed_bare_share,
+        ];
+        for (run, is_shown) in green.runs.iter_mut().zip(shown) {
+            *run = if is_shown { *run + 1 } else { 0 };
+        }
+        let decided = |run: u32| (run >= params.green_looks).then_some(look);
+        green.greened_look = green.greened_look.or(decided(green.runs[0]));
+        green.stayed_bare_look = green.stayed_bare_look.or(decided(green.runs[1]));
+    }
+
+    fn finding(&self) -> Option<Finding> {
         self.alert.map(|alert| Finding {
-            kind: self.kind,
-            alert_look: alert.look,
             confirmed_look: alert.confirmed_look,
-            last_look_before: alert.change.0,
-            first_look_after: alert.change.1,
-            probability: match (self.kind, alert.confirmed_look) {
-                (Kind::Cleared, _) => params.probability_cleared,
-                (Kind::Excavation, Some(_)) => params.probability_confirmed,
-                (Kind::Excavation, None) => params.probability_provisional,
-            },
+            greened_look: alert.green.greened_look,
+            stayed_bare_look: alert.green.stayed_bare_look,
             core_look: self.core_look.map(|look| look.max(alert.look)),
-            ndvi_before: alert.seen.expected[NDVI],
-            ndvi_after: alert.seen.value[NDVI],
-            bsi_before: alert.seen.expected_bsi,
-            bsi_after: alert.seen.bsi,
+            at_confirmation: alert.at_confirmation,
+            ..Finding::new(self.kind, alert.look, alert.change, alert.at_alert)
         })
     }
 }

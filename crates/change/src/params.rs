@@ -69,6 +69,12 @@ pub struct Params {
     pub water_swir16: f32,
     /// Share of history looks that were water above which the ground is a river or shore and its drying is not watched.
     pub water_share: f32,
+    /// Least NDWI of a pixel that is partly water, unitless.
+    pub wet_ndwi: f32,
+    /// Greatest ratio of swir16 to nir of a pixel that is partly water, unitless.
+    pub wet_swir16_over_nir: f32,
+    /// Greatest blue reflectance of a pixel that is partly water, unitless.
+    pub wet_blue: f32,
     /// What a look counts where the ground is bare but darker than expected (burn, wet soil), in looks.
     pub dark_weight: f32,
     /// Looks in a row that must show excavation for a provisional alert.
@@ -81,6 +87,16 @@ pub struct Params {
     pub confirm_share: f32,
     /// Looks in a row without the change after which a provisional alert is retracted.
     pub retract_looks: u32,
+    /// Days after the alert before which the green of a season says nothing of it. Days.
+    pub green_up_days: u32,
+    /// Least way from bare ground's NDVI to the expected one that makes a green season; NDVI.
+    pub green_way: f32,
+    /// Share of the way to bare ground below which the ground has greened, 0 to 1.
+    pub greened_share: f32,
+    /// Share of the way to bare ground above which the ground has stayed bare, 0 to 1.
+    pub stayed_bare_share: f32,
+    /// Looks in a row of a green season that decide which of the two. Looks.
+    pub green_looks: u32,
     /// Cleared ground: least expected NDVI of a canopy, unitless; looks of other seasons say nothing.
     pub canopy_ndvi: f32,
     /// Cleared ground: NDVI drop that counts, unitless.
@@ -89,12 +105,6 @@ pub struct Params {
     pub cleared_departure: f32,
     /// Cleared ground: looks in a row that must show it for a provisional alert.
     pub cleared_looks: f32,
-    /// Probability of a provisional alert, 0 to 1: the share of such alerts that were true where truth is known.
-    pub probability_provisional: f32,
-    /// Probability of a confirmed alert, 0 to 1: the share of such alerts that were true where truth is known.
-    pub probability_confirmed: f32,
-    /// Probability of an alert of cleared ground, 0 to 1: the share of such alerts that were true where truth is known.
-    pub probability_cleared: f32,
     /// Last clear looks whose median makes the before and after pictures. Looks.
     pub picture_looks: u32,
 }
@@ -195,11 +205,19 @@ impl Params {
         )?;
         share("water_swir16", self.water_swir16)?;
         share("water_share", self.water_share)?;
+        within("wet_ndwi", self.wet_ndwi, -1.0, 1.0, "between -1 and 1")?;
+        positive("wet_swir16_over_nir", self.wet_swir16_over_nir)?;
+        positive("wet_blue", self.wet_blue)?;
         share("dark_weight", self.dark_weight)?;
         positive("provisional_looks", self.provisional_looks)?;
         some("confirm_looks", self.confirm_looks)?;
         share("confirm_share", self.confirm_share)?;
         some("retract_looks", self.retract_looks)?;
+        some("green_up_days", self.green_up_days)?;
+        positive("green_way", self.green_way)?;
+        share("greened_share", self.greened_share)?;
+        share("stayed_bare_share", self.stayed_bare_share)?;
+        some("green_looks", self.green_looks)?;
         within(
             "canopy_ndvi",
             self.canopy_ndvi,
@@ -210,9 +228,6 @@ impl Params {
         positive("cleared_drop", self.cleared_drop)?;
         positive("cleared_departure", self.cleared_departure)?;
         positive("cleared_looks", self.cleared_looks)?;
-        share("probability_provisional", self.probability_provisional)?;
-        share("probability_confirmed", self.probability_confirmed)?;
-        share("probability_cleared", self.probability_cleared)?;
         some("picture_looks", self.picture_looks)
     }
 }

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_change::{ChangedPixel, Finding, Kind, PixelState, PixelVerdict, mask};
+use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict, mask};
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
+use pitwatch_sites::Budget;
 
 use crate::config::Pipeline;
 
@@ -23,13 +24,14 @@ const VERDICT_BYTES: usize = 2 * size_of::<PixelVerdict>();
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CellResult {
     pub(crate) state: Vec<u8>,
-    pub(crate) confidence: Vec<f32>,
     pub(crate) clear_looks: Vec<u16>,
     pub(crate) last_clear_date: Vec<i32>,
     /// Three planes each.
     pub(crate) before_rgb: Vec<u8>,
     pub(crate) after_rgb: Vec<u8>,
     pub(crate) changed: Vec<ChangedPixel>,
+    /// What was found in the last part of the history, monitored as a replay; empty without a budget of false alerts.
+    pub(crate) replayed: Vec<ChangedPixel>,
     /// For each look, how many pixels of the area it saw clear.
     pub(crate) n_clear: Vec<u64>,
     /// What could not be read: scene and reason.
@@ -47,6 +49,11 @@ pub(crate) struct CellWork<'a> {
     pub(crate) block_bytes: usize,
     /// Where result files are.
     pub(crate) folder: &'a Path,
+}
+
+/// The first day of the replay of the history.
+pub(crate) fn replay_from(monitor_from: Day, budget: Budget) -> Day {
+    Day(monitor_from.0 - i32::try_from(budget.replay_days).unwrap_or(i32::MAX))
 }
 
 /// Bytes that a pixel takes while its block is worked on.
@@ -196,6 +203,21 @@ impl CellWork<'_> {
                     .filter(|&pixel| is_clear(pixel))
                     .count() as u64;
             }
+            if let Some(budget) = self.pipeline.sites.budget {
+                let until = self.pipeline.monitor_from;
+                let from = replay_from(until, budget);
+                let map =
+                    pitwatch_change::detect_until(&cube, from, Some(until), &self.pipeline.change)?;
+                let is_inside = |pixel: &ChangedPixel| {
+                    let origin = geobox.lattice_origin();
+                    let row = usize::try_from(pixel.at.row - origin.row).unwrap_or(usize::MAX);
+                    let col = usize::try_from(pixel.at.col - origin.col).unwrap_or(usize::MAX);
+                    inside[row * block.width + col]
+                };
+                result
+                    .replayed
+                    .extend(map.changed_pixels().filter(is_inside));
+            }
             let map =
                 pitwatch_change::detect(&cube, self.pipeline.monitor_from, &self.pipeline.change)?;
             let origin = geobox.lattice_origin();
@@ -212,7 +234,9 @@ impl CellWork<'_> {
                 }
             }
         }
+        // The findings of a pixel are in order of time already.
         result.changed.sort_by_key(|pixel| pixel.at);
+        result.replayed.sort_by_key(|pixel| pixel.at);
         Ok(result)
     }
 }
@@ -222,12 +246,12 @@ impl CellResult {
     fn new(n_pixels: usize, n_looks: usize) -> Self {
         Self {
             state: vec![PixelState::Outside as u8; n_pixels],
-            confidence: vec![f32::NAN; n_pixels],
             clear_looks: vec![u16::MAX; n_pixels],
             last_clear_date: vec![-1; n_pixels],
             before_rgb: vec![0; 3 * n_pixels],
             after_rgb: vec![0; 3 * n_pixels],
             changed: Vec::new(),
+            replayed: Vec::new(),
             n_clear: vec![0; n_looks],
             failures: BTreeMap::new(),
         }
@@ -236,7 +260,6 @@ impl CellResult {
     fn set(&mut self, place: usize, at: LatticePixel, verdict: &PixelVerdict) {
         let n_pixels = self.state.len();
         self.state[place] = verdict.state as u8;
-        self.confidence[place] = verdict.confidence;
         self.clear_looks[place] = verdict.n_clear.min(u16::MAX - 1);
         self.last_clear_date[place] = verdict.last_clear.map_or(0, |Day(day)| day);
         for channel in 0..3 {
@@ -245,58 +268,20 @@ impl CellResult {
             self.after_rgb[channel * n_pixels + place] =
                 byte_from_reflectance(verdict.after_rgb[channel]);
         }
-        if let Some(finding) = verdict.finding {
-            let PixelVerdict {
-                n_clear_history,
-                n_clear,
-                ..
-            } = *verdict;
-            self.changed.push(ChangedPixel {
-                at,
-                finding,
-                n_clear_history,
-                n_clear,
-            });
-        }
+        self.changed.extend(verdict.changes(at));
     }
 
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer(Vec::with_capacity(self.state.len() * 17 + 1024));
         out.bytes(&self.state);
-        out.all(&self.confidence, |value| value.to_le_bytes());
         out.all(&self.clear_looks, |value| value.to_le_bytes());
         out.all(&self.last_clear_date, |value| value.to_le_bytes());
         out.bytes(&self.before_rgb);
         out.bytes(&self.after_rgb);
         out.u64(self.n_clear.len() as u64);
         out.all(&self.n_clear, |value| value.to_le_bytes());
-        out.u64(self.changed.len() as u64);
-        for pixel in &self.changed {
-            let finding = &pixel.finding;
-            out.bytes(&pixel.at.row.to_le_bytes());
-            out.bytes(&pixel.at.col.to_le_bytes());
-            out.bytes(&[finding.kind as u8]);
-            for look in [
-                finding.alert_look,
-                finding.confirmed_look.unwrap_or(u32::MAX),
-                finding.core_look.unwrap_or(u32::MAX),
-                finding.last_look_before,
-                finding.first_look_after,
-            ] {
-                out.bytes(&look.to_le_bytes());
-            }
-            for value in [
-                finding.probability,
-                finding.ndvi_before,
-                finding.ndvi_after,
-                finding.bsi_before,
-                finding.bsi_after,
-            ] {
-                out.bytes(&value.to_le_bytes());
-            }
-            out.bytes(&pixel.n_clear_history.to_le_bytes());
-            out.bytes(&pixel.n_clear.to_le_bytes());
-        }
+        out.changed(&self.changed);
+        out.changed(&self.replayed);
         out.u64(self.failures.len() as u64);
         for (scene, reason) in &self.failures {
             for text in [scene, reason] {
@@ -312,49 +297,14 @@ impl CellResult {
     fn from_bytes(bytes: &[u8], n_pixels: usize) -> Option<Self> {
         let mut read = Parser(bytes);
         let state = read.take(n_pixels)?.to_vec();
-        let confidence = read.all(n_pixels, f32::from_le_bytes)?;
         let clear_looks = read.all(n_pixels, u16::from_le_bytes)?;
         let last_clear_date = read.all(n_pixels, i32::from_le_bytes)?;
         let before_rgb = read.take(3 * n_pixels)?.to_vec();
         let after_rgb = read.take(3 * n_pixels)?.to_vec();
         let n_looks = read.u64()?;
         let n_clear = read.all(n_looks, u64::from_le_bytes)?;
-        let n_changed = read.u64()?;
-        let mut changed = Vec::new();
-        for _ in 0..n_changed {
-            let at = LatticePixel {
-                row: read.one(i64::from_le_bytes)?,
-                col: read.one(i64::from_le_bytes)?,
-            };
-            let kind = if read.one(u8::from_le_bytes)? == Kind::Excavation as u8 {
-                Kind::Excavation
-            } else {
-                Kind::Cleared
-            };
-            let looks = read.all(5, u32::from_le_bytes)?;
-            let values = read.all(5, f32::from_le_bytes)?;
-            let finding = Finding {
-                kind,
-                alert_look: looks[0],
-                confirmed_look: (looks[1] != u32::MAX).then_some(looks[1]),
-                core_look: (looks[2] != u32::MAX).then_some(looks[2]),
-                last_look_before: looks[3],
-                first_look_after: looks[4],
-                probability: values[0],
-                ndvi_before: values[1],
-                ndvi_after: values[2],
-                bsi_before: values[3],
-                bsi_after: values[4],
-            };
-            let n_clear_history = read.one(u16::from_le_bytes)?;
-            let n_clear = read.one(u16::from_le_bytes)?;
-            changed.push(ChangedPixel {
-                at,
-                finding,
-                n_clear_history,
-                n_clear,
-            });
-        }
+        let changed = read.changed()?;
+        let replayed = read.changed()?;
         let mut failures = BTreeMap::new();
         for _ in 0..read.u64()? {
             let mut text = || -> Option<String> {
@@ -367,12 +317,12 @@ impl CellResult {
         let is_whole = read.0 == MAGIC;
         is_whole.then_some(Self {
             state,
-            confidence,
             clear_looks,
             last_clear_date,
             before_rgb,
             after_rgb,
             changed,
+            replayed,
             n_clear,
             failures,
         })
@@ -380,7 +330,74 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 2\n";
+const MAGIC: &[u8] = b"pitwatch cell 4\n";
+
+/// Numbers of a [`Ground`].
+const N_NUMBERS: usize = 17;
+
+fn numbers(ground: &Ground) -> [f32; N_NUMBERS] {
+    let Ground {
+        ndvi_before,
+        ndvi_after,
+        bsi_before,
+        bsi_after,
+        red,
+        red_over_swir16,
+        bare_share,
+        brightening,
+        above_barest,
+        new_color,
+        wet_share,
+        red_change,
+        swir16_change,
+        red_over_swir16_change,
+        blue_over_red_change,
+        nir_over_red_change,
+        swir22_over_swir16_change,
+    } = *ground;
+    [
+        ndvi_before,
+        ndvi_after,
+        bsi_before,
+        bsi_after,
+        red,
+        red_over_swir16,
+        bare_share,
+        brightening,
+        above_barest,
+        new_color,
+        wet_share,
+        red_change,
+        swir16_change,
+        red_over_swir16_change,
+        blue_over_red_change,
+        nir_over_red_change,
+        swir22_over_swir16_change,
+    ]
+}
+
+/// The ground of [`N_NUMBERS`] numbers.
+fn ground(numbers: &[f32]) -> Ground {
+    Ground {
+        ndvi_before: numbers[0],
+        ndvi_after: numbers[1],
+        bsi_before: numbers[2],
+        bsi_after: numbers[3],
+        red: numbers[4],
+        red_over_swir16: numbers[5],
+        bare_share: numbers[6],
+        brightening: numbers[7],
+        above_barest: numbers[8],
+        new_color: numbers[9],
+        wet_share: numbers[10],
+        red_change: numbers[11],
+        swir16_change: numbers[12],
+        red_over_swir16_change: numbers[13],
+        blue_over_red_change: numbers[14],
+        nir_over_red_change: numbers[15],
+        swir22_over_swir16_change: numbers[16],
+    }
+}
 
 struct Writer(Vec<u8>);
 
@@ -391,6 +408,32 @@ impl Writer {
 
     fn u64(&mut self, value: u64) {
         self.bytes(&value.to_le_bytes());
+    }
+
+    fn changed(&mut self, changed: &[ChangedPixel]) {
+        self.u64(changed.len() as u64);
+        for pixel in changed {
+            let finding = &pixel.finding;
+            self.bytes(&pixel.at.row.to_le_bytes());
+            self.bytes(&pixel.at.col.to_le_bytes());
+            self.bytes(&[finding.kind as u8]);
+            let looks = [
+                finding.confirmed_look,
+                finding.retracted_look,
+                finding.greened_look,
+                finding.stayed_bare_look,
+                finding.core_look,
+                Some(finding.alert_look),
+                Some(finding.last_look_before),
+                Some(finding.first_look_after),
+            ];
+            self.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
+            for ground in [&finding.at_alert, &finding.at_confirmation] {
+                self.all(&numbers(ground), f32::to_le_bytes);
+            }
+            self.bytes(&pixel.n_clear_history.to_le_bytes());
+            self.bytes(&pixel.n_clear.to_le_bytes());
+        }
     }
 
     /// A list without its length.
@@ -406,6 +449,43 @@ impl<'a> Parser<'a> {
         let (taken, rest) = self.0.split_at_checked(n_bytes)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    fn changed(&mut self) -> Option<Vec<ChangedPixel>> {
+        let n_changed = self.u64()?;
+        let mut changed = Vec::new();
+        for _ in 0..n_changed {
+            let at = LatticePixel {
+                row: self.one(i64::from_le_bytes)?,
+                col: self.one(i64::from_le_bytes)?,
+            };
+            let kind = if self.one(u8::from_le_bytes)? == Kind::Excavation as u8 {
+                Kind::Excavation
+            } else {
+                Kind::Cleared
+            };
+            let looks = self.all(8, u32::from_le_bytes)?;
+            let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
+            let at_alert = ground(&self.all(N_NUMBERS, f32::from_le_bytes)?);
+            let finding = Finding {
+                confirmed_look: some(0),
+                retracted_look: some(1),
+                greened_look: some(2),
+                stayed_bare_look: some(3),
+                core_look: some(4),
+                at_confirmation: ground(&self.all(N_NUMBERS, f32::from_le_bytes)?),
+                ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
+            };
+            let n_clear_history = self.one(u16::from_le_bytes)?;
+            let n_clear = self.one(u16::from_le_bytes)?;
+            changed.push(ChangedPixel {
+                at,
+                finding,
+                n_clear_history,
+                n_clear,
+            });
+        }
+        Some(changed)
     }
 
     fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
@@ -438,28 +518,30 @@ mod tests {
 
     fn some_result() -> CellResult {
         let mut result = CellResult::new(6, 3);
-        let finding = Finding {
-            kind: Kind::Excavation,
-            alert_look: 2,
-            confirmed_look: None,
-            last_look_before: 0,
-            first_look_after: 1,
-            probability: 0.5,
-            core_look: Some(2),
+        let seen = Ground {
             ndvi_before: 0.6,
             ndvi_after: 0.1,
-            bsi_before: -0.1,
-            bsi_after: 0.2,
+            wet_share: 0.01,
+            ..Ground::default()
+        };
+        let finding = Finding {
+            core_look: Some(2),
+            stayed_bare_look: Some(2),
+            ..Finding::new(Kind::Excavation, 2, (0, 1), seen)
+        };
+        let retracted = Finding {
+            retracted_look: Some(1),
+            ..Finding::new(Kind::Excavation, 1, (0, 1), seen)
         };
         let verdict = PixelVerdict {
             state: PixelState::Provisional,
             n_clear_history: 40,
             n_clear: 12,
             last_clear: Some(Day(18_000)),
-            confidence: 0.5,
             before_rgb: [300, 500, 200],
             after_rgb: [2000, 1500, 900],
             finding: Some(finding),
+            retracted: vec![retracted],
         };
         result.set(
             4,
@@ -469,8 +551,8 @@ mod tests {
             },
             &verdict,
         );
-        result.confidence.fill(0.25);
         result.n_clear[1] = 5;
+        result.replayed = result.changed[..1].to_vec();
         result
             .failures
             .insert("S2A_1".into(), "block 3 is cut short".into());

@@ -96,7 +96,19 @@ For areas that are fetched the sources are searched, the headers of some scenes 
 requests, bytes, disk and time.")]
     Plan(PlanArgs),
 
-    /// Check files: pipelines (.toml), areas (.geojson), catalogs and items (.json or a folder), outputs of runs (a folder)
+    /// Measure how small a pit is found: draw pits into copies of an area's own looks, detect, and count
+    #[command(after_help = "\
+Examples:
+  pitwatch skill pipelines/demo.toml
+  pitwatch skill pipelines/marange.toml --mirror mirror --pits 600 --out pipelines/marange.skill.json
+  pitwatch skill pipelines/demo.toml --seed 2 --json
+
+Which pits are drawn stands in the pipeline's table [skill]. No source is asked: what is in the mirror is looked at.
+A run uses the file of --out where the pipeline file names it, above its first table: skill_file = \"marange.skill.json\".
+The same mirror, pipeline file, --pits and --seed give the same bytes, whatever --jobs.")]
+    Skill(SkillArgs),
+
+    /// Check files: pipelines (.toml), areas (.geojson), measured skill (skill.json), catalogs and items (.json or a folder), outputs of runs (a folder)
     #[command(after_help = "\
 Examples:
   pitwatch validate pipelines/demo.toml aoi/demo-forest.geojson
@@ -265,6 +277,36 @@ pub(crate) struct PlanArgs {
     pub(crate) offline: bool,
 
     /// Write the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkillArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+
+    /// Pits to draw in each area
+    #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) pits: u32,
+
+    /// Which pits: another seed draws others
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+
+    /// File for what was measured, which a pipeline can name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Most memory to take, such as 600MiB or 2GiB
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = parse_size)]
+    pub(crate) memory_limit: usize,
+
+    /// Threads [default: the machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+
+    /// Write what was measured as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

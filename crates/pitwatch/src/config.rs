@@ -16,12 +16,16 @@ const FROM_FLAG: &str = "from-flag";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// What `pitwatch skill` wrote for this pipeline.
+    skill_file: Option<PathBuf>,
     #[serde(default)]
     areas: Vec<AreaEntry>,
     scenes: ScenesTable,
     imagery: ImageryTable,
     change: pitwatch_change::Params,
     sites: pitwatch_sites::Params,
+    /// How detection is measured; a run does without it.
+    skill: Option<crate::inject::Params>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -123,6 +127,14 @@ pub(crate) struct Pipeline {
     pub(crate) offset_check: pitwatch_imagery::OffsetCheckParams,
     pub(crate) change: pitwatch_change::Params,
     pub(crate) sites: pitwatch_sites::Params,
+    /// How detection is measured; `None` where the file has no table `[skill]`.
+    pub(crate) skill: Option<crate::inject::Params>,
+    /// The measured skill that runs use.
+    pub(crate) skill_file: Option<PathBuf>,
+    /// SHA-256 of the tables `[change]` and `[sites]`, comments and order apart.
+    pub(crate) detection_sha256: String,
+    /// SHA-256 of the table `[skill]`, comments and order apart.
+    pub(crate) skill_sha256: String,
 }
 
 /// One area of a pipeline.
@@ -283,6 +295,58 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         ));
     }
 
+    let sites = &file.sites;
+    for (key, value) in [
+        ("report_probability", sites.report_probability),
+        ("confirm_probability", sites.confirm_probability),
+        ("retract_probability", sites.retract_probability),
+        ("probability_cleared", sites.probability_cleared),
+    ] {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(anyhow!(
+                "{}: {key} is a probability, 0 to 1, not {value}",
+                at(key)
+            ));
+        }
+    }
+    if sites.join_days < 0 {
+        return Err(anyhow!(
+            "{}: join_days is a number of days, 0 or more, not {}",
+            at("join_days"),
+            sites.join_days
+        ));
+    }
+    if let Some(budget) = sites.budget {
+        let key = "false_alerts_per_100_km2_year";
+        let value = budget.false_alerts_per_100_km2_year;
+        if !(value.is_finite() && value >= 0.0) {
+            return Err(anyhow!(
+                "{}: {key} is a number of alerts, 0 or more, not {value}",
+                at(key)
+            ));
+        }
+        if budget.replay_days == 0 {
+            return Err(anyhow!(
+                "{}: replay_days is at least 1; 365 replays one cycle of seasons",
+                at("replay_days")
+            ));
+        }
+    }
+
+    if let Some(Err((key, message))) = file.skill.as_ref().map(crate::inject::Params::check) {
+        return Err(anyhow!("{}: {message}", at(key)));
+    }
+    let tables: toml::Table = text.parse().with_context(|| path.display().to_string())?;
+    let sha256_of = |names: &[&str]| -> Result<String> {
+        let mut named = String::new();
+        for name in names {
+            if let Some(table) = tables.get(*name) {
+                named += &toml::to_string(table).with_context(|| at(&format!("[{name}]")))?;
+            }
+        }
+        Ok(crate::watch::sha256(named.as_bytes()))
+    };
+
     let sources = sources(&file, overrides, folder, &at)?;
     let mirror = match (&overrides.mirror, &file.imagery.mirror) {
         (Some(mirror), _) => Some(mirror.clone()),
@@ -304,6 +368,10 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         offset_check: file.imagery.offset_check,
         change: file.change,
         sites: file.sites,
+        skill: file.skill,
+        skill_file: file.skill_file.map(|path| folder.join(path)),
+        detection_sha256: sha256_of(&["change", "sites"])?,
+        skill_sha256: sha256_of(&["skill"])?,
         text,
     })
 }

@@ -5,13 +5,16 @@ mod calendar;
 mod cell;
 mod cli;
 mod config;
+mod detectable;
 mod exit;
+mod inject;
 mod live;
 mod plan;
 mod progress;
 mod publish;
 mod record;
 mod run;
+mod skill;
 mod validate;
 mod watch;
 
@@ -24,7 +27,7 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::cli::{
-    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs,
+    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs, SkillArgs,
     ValidateArgs,
 };
 use crate::config::{Overrides, Pipeline};
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
             let network = (!args.offline).then_some(&args.network);
             show_plan(&args.input, network, started, args.json, progress)
         }
+        Command::Skill(args) => measure_skill(args, progress),
         Command::Validate(args) => validate_paths(args),
         Command::Fetch(args) => fetch_areas(args, started, progress),
         Command::Mirror(command) => tend_mirror(command),
@@ -85,14 +89,7 @@ fn pipeline_of(input: &InputArgs) -> Result<Pipeline> {
 
 fn run_pipeline(args: &RunArgs, started: pitwatch_grid::UtcTime, progress: Progress) -> Result<u8> {
     let pipeline = pipeline_of(&args.input)?;
-    let jobs = args.work.jobs.map_or_else(
-        || available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(jobs)
-        .build_global()
-        .context("cannot start the threads")?;
+    let jobs = start_threads(args.work.jobs)?;
     let options = Options {
         out: args.out.clone(),
         cell_pixels: args.work.cell_size as usize,
@@ -116,6 +113,42 @@ fn run_pipeline(args: &RunArgs, started: pitwatch_grid::UtcTime, progress: Progr
     } else {
         DONE
     })
+}
+
+/// Starts the threads that pixels are worked on with, and returns how many there are.
+fn start_threads(jobs: Option<u16>) -> Result<usize> {
+    let jobs = jobs.map_or_else(
+        || available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(jobs)
+        .build_global()
+        .context("cannot start the threads")?;
+    Ok(jobs)
+}
+
+fn measure_skill(args: &SkillArgs, progress: Progress) -> Result<u8> {
+    let pipeline = pipeline_of(&args.input)?;
+    let _ = start_threads(args.jobs)?;
+    let options = skill::Options {
+        n_pits: args.pits as usize,
+        seed: args.seed,
+        memory_bytes: args.memory_limit,
+    };
+    let measured = skill::measure(&pipeline, &options, &progress)?;
+    if let Some(path) = &args.out {
+        skill::write(path, &measured.file)?;
+        progress.detail(&format!("wrote {}", path.display()));
+    }
+    if args.json {
+        say(measured.file.to_json().trim_end())?;
+    } else {
+        for area in &measured.file.areas {
+            say(&format!("{}\n", area.to_text()))?;
+        }
+    }
+    Ok(if measured.is_partial { PARTIAL } else { DONE })
 }
 
 fn network_options(
@@ -280,6 +313,7 @@ fn summary_json(outcome: &Outcome) -> serde_json::Value {
         "n_alerts": outcome.alerts.len(),
         "n_new_alerts": outcome.n_new_alerts,
         "summary": outcome.summary,
+        "detection_limits": outcome.detection_limits,
         "failed": failed,
     })
 }
@@ -318,6 +352,23 @@ fn summary_text(outcome: &Outcome) -> String {
             outcome.n_new_alerts
         ),
     ];
+    lines.extend(outcome.detection_limits.iter().map(|limit| {
+        let area = |value: Option<f64>, none: &str| {
+            value.map_or_else(|| none.to_owned(), |ha| format!("{ha:.3} ha"))
+        };
+        let smallest = area(limit.min_detectable_ha, "no size that was tried");
+        let interval = if limit.is_measured {
+            let (lo, hi) = (limit.min_detectable_ha_lo, limit.min_detectable_ha_hi);
+            let above = "above the sizes tried";
+            format!(" ({} to {})", area(lo, above), area(hi, above))
+        } else {
+            String::new()
+        };
+        format!(
+            "  smallest    {}: {smallest}{interval}, {}",
+            limit.area_id, limit.ground
+        )
+    }));
     if !outcome.failed.is_empty() {
         lines.push(format!(
             "  failed      {} (all in manifest.json):",

@@ -123,6 +123,7 @@ impl RunFolder {
             is_unchanged: true,
             failed: Vec::new(),
             summary: BTreeMap::new(),
+            detection_limits: Vec::new(),
         })
     }
 
@@ -183,6 +184,7 @@ pub(crate) struct Members(HashMap<LatticePixel, MemberDays>);
 #[derive(Debug, Clone, Copy)]
 struct MemberDays {
     kind: Kind,
+    probability: f32,
     alert: Day,
     confirmed: Option<Day>,
 }
@@ -198,6 +200,7 @@ impl Members {
             for (at, (&reported, confirmed)) in alert.pixels.iter().zip(times) {
                 let days = MemberDays {
                     kind: alert.kind,
+                    probability: alert.probability as f32,
                     alert: Day::of(reported),
                     confirmed: confirmed.map(Day::of),
                 };
@@ -308,11 +311,12 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
     let observable =
         |&state: &u8| PixelState::from_code(state).is_some_and(PixelState::is_observable);
     let watched = |state: &u8| if observable(state) { 0 } else { -1 };
+    let confidence = |state: &u8| if observable(state) { 0.0 } else { f32::NAN };
     let mut planes = Planes {
         alert_date: result.state.iter().map(watched).collect(),
         confirmed_date: result.state.iter().map(watched).collect(),
+        confidence: result.state.iter().map(confidence).collect(),
         state: result.state,
-        confidence: result.confidence,
         clear_looks: result.clear_looks,
         last_clear_date: result.last_clear_date,
         before_rgb: result.before_rgb,
@@ -334,6 +338,7 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
         match members.0.get(&pixel.at) {
             Some(member) if member.kind == Kind::Excavation => {
                 planes.alert_date[index] = member.alert.0;
+                planes.confidence[index] = member.probability;
                 planes.confirmed_date[index] = member.confirmed.map_or(0, |day| day.0);
                 planes.state[index] = if member.confirmed.is_some() {
                     PixelState::Confirmed
@@ -342,10 +347,7 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
                 } as u8;
             }
             Some(_) => {}
-            None => {
-                planes.state[index] = PixelState::Stable as u8;
-                planes.confidence[index] = 0.0;
-            }
+            None => planes.state[index] = PixelState::Stable as u8,
         }
     }
     Ok(planes)
@@ -399,6 +401,16 @@ pub(crate) fn publish(
     run.write("sites.qml", |out| {
         Ok(out.write_all(pitwatch_report::sites_qml().as_bytes())?)
     })?;
+    run.write("evidence.csv", |out| {
+        Ok(pitwatch_report::write_evidence_csv(out, &alerts)?)
+    })?;
+    let retractions: Vec<_> = results
+        .iter()
+        .flat_map(|result| result.retractions.iter().cloned())
+        .collect();
+    run.write("retractions.csv", |out| {
+        Ok(pitwatch_report::write_retractions_csv(out, &retractions)?)
+    })?;
     run.write("looks.csv", |out| {
         Ok(pitwatch_report::write_looks_csv(out, &rows)?)
     })?;
@@ -446,6 +458,10 @@ pub(crate) fn publish(
     }
     let mut summary = summary(results, &alerts, &looks);
     summary.insert("n_failed".to_owned(), failed.len() as u64);
+    let detection_limits: Vec<_> = results
+        .iter()
+        .map(|result| result.detection_limit.clone())
+        .collect();
     let n_new_alerts = {
         let known = run.published_alert_ids();
         alerts
@@ -453,6 +469,14 @@ pub(crate) fn publish(
             .filter(|alert| !known.contains(&alert.alert_id))
             .count()
     };
+    let n_evidence = alerts.iter().filter(|alert| alert.evidence.is_some());
+    let n_rows = BTreeMap::from([
+        ("alerts.geojson", alerts.len()),
+        ("sites.geojson", sites.len()),
+        ("evidence.csv", n_evidence.count()),
+        ("retractions.csv", retractions.len()),
+        ("looks.csv", rows.len()),
+    ]);
     let manifest = Manifest {
         run_id: run_id.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -460,8 +484,13 @@ pub(crate) fn publish(
         ended: now(),
         pipeline_sha256: sha256(pipeline.text.as_bytes()),
         inputs: inputs(pipeline, results)?,
-        files: hash_files(&run.unfinished(), &alerts, sites.len(), rows.len())?,
+        files: hash_files(&run.unfinished(), &n_rows)?,
         summary: summary.clone(),
+        detection_limits: detection_limits.clone(),
+        false_alert_budgets: results
+            .iter()
+            .filter_map(|result| result.false_alert_budget.clone())
+            .collect(),
         skipped: failed.iter().chain(&skipped).cloned().collect(),
         notice,
     };
@@ -483,6 +512,7 @@ pub(crate) fn publish(
         is_unchanged: false,
         failed,
         summary,
+        detection_limits,
     })
 }
 
@@ -629,6 +659,13 @@ fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>
         href: pipeline.path.display().to_string(),
         sha256: Some(sha256(pipeline.text.as_bytes())),
     }];
+    if let Some(path) = pipeline.skill_file.as_deref().filter(|path| path.exists()) {
+        inputs.push(InputEntry {
+            role: "skill".into(),
+            href: path.display().to_string(),
+            sha256: Some(file_sha256(path)?),
+        });
+    }
     for area in &pipeline.areas {
         if let Some(path) = &area.file {
             let bytes =
@@ -651,12 +688,7 @@ fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>
     Ok(inputs)
 }
 
-fn hash_files(
-    folder: &Path,
-    alerts: &[Alert],
-    n_sites: usize,
-    n_looks: usize,
-) -> Result<Vec<OutputFile>> {
+fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputFile>> {
     let mut files = Vec::new();
     for name in ["", "rasters"] {
         let entries = fs::read_dir(folder.join(name))
@@ -675,12 +707,7 @@ fn hash_files(
                 .unwrap_or(&path)
                 .display()
                 .to_string();
-            let rows = match path.as_str() {
-                "alerts.geojson" => Some(alerts.len() as u64),
-                "sites.geojson" => Some(n_sites as u64),
-                "looks.csv" => Some(n_looks as u64),
-                _ => None,
-            };
+            let rows = rows.get(path.as_str()).map(|&rows| rows as u64);
             files.push(OutputFile {
                 path,
                 sha256,

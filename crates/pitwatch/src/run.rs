@@ -6,17 +6,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, UtcTime, Window};
-use pitwatch_report::Skipped;
-use pitwatch_sites::{Alert, Site};
+use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
+use pitwatch_sites::{Alert, Retraction, Site};
 
-use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures};
+use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
+use crate::skill::{self, Measured};
 use crate::watch::{self, Watch, sha256};
+
+/// Square meters in a square kilometer.
+const M2_PER_KM2: f64 = 1e6;
+/// Days in a year, by which rates are counted.
+const DAYS_PER_YEAR: f64 = 365.25;
 
 /// How a run goes, none of which moves a result.
 #[derive(Debug, Clone)]
@@ -48,6 +55,8 @@ pub(crate) struct Outcome {
     /// What failed; the rest is published.
     pub(crate) failed: Vec<Skipped>,
     pub(crate) summary: BTreeMap<String, u64>,
+    /// How small a pit could have been seen, an entry an area.
+    pub(crate) detection_limits: Vec<DetectionLimit>,
 }
 
 /// An area with all that was found in it.
@@ -55,11 +64,14 @@ pub(crate) struct AreaResult {
     pub(crate) watch: Watch,
     pub(crate) cells: Vec<Window>,
     pub(crate) alerts: Vec<Alert>,
+    pub(crate) retractions: Vec<Retraction>,
     pub(crate) sites: Vec<Site>,
     pub(crate) n_clear: Vec<u64>,
     pub(crate) n_pixels: u64,
     pub(crate) n_observable: u64,
     pub(crate) failures: BTreeMap<String, String>,
+    pub(crate) detection_limit: DetectionLimit,
+    pub(crate) false_alert_budget: Option<FalseAlertBudget>,
 }
 
 /// Runs a pipeline: finds the scenes, looks for change in each cell, makes alerts and sites, and publishes.
@@ -72,7 +84,8 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut failed = Vec::new();
     let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
     let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
-    let run_id = run_id(pipeline, &watches);
+    let measured = skill::read(pipeline)?;
+    let run_id = run_id(pipeline, &watches, &measured);
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
         progress.say(&format!("nothing new: {run_id} is published already"));
@@ -81,8 +94,9 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut results = Vec::new();
     for watch in watches {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
-        results.push(gather(watch, cells, pipeline, &run_folder)?);
+        results.push(gather(watch, cells, pipeline, &measured, &run_folder)?);
     }
+    skill::warn(&results, &measured, progress);
     publish::publish(
         pipeline, options, run_folder, &run_id, &results, failed, progress,
     )
@@ -189,8 +203,8 @@ fn area_name(source: &AreaSource) -> String {
     format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
 }
 
-/// Date of the newest look and twelve digits of the hash of inputs, pipeline file and version.
-fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
+/// Date of the newest look and twelve digits of the hash of inputs, pipeline file, measured skill and version.
+fn run_id(pipeline: &Pipeline, watches: &[Watch], measured: &Measured) -> String {
     let newest = watches
         .iter()
         .flat_map(|watch| watch.reader.looks().last())
@@ -204,6 +218,9 @@ fn run_id(pipeline: &Pipeline, watches: &[Watch]) -> String {
     );
     for watch in watches {
         named += &format!("\n{} {}", watch.area_id, watch.sha256());
+    }
+    if let Some(sha256) = &measured.sha256 {
+        named += &format!("\nskill {sha256}");
     }
     let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
     format!("{date}{}", &sha256(named.as_bytes())[..12])
@@ -322,8 +339,14 @@ fn work<'a>(
 }
 
 /// Joins the cells of an area: objects that cross their borders become one alert.
-fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> Result<AreaResult> {
-    let mut changed = Vec::new();
+fn gather(
+    watch: Watch,
+    cells: Cells,
+    pipeline: &Pipeline,
+    measured: &Measured,
+    run: &RunFolder,
+) -> Result<AreaResult> {
+    let (mut changed, mut replayed) = (Vec::new(), Vec::new());
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable) = (0, 0);
     let mut failures = BTreeMap::new();
@@ -340,15 +363,17 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         }
         merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
+        replayed.extend(result.replayed);
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
-    let mut alerts = pitwatch_sites::find_alerts(
-        &watch.area_id,
-        &watch.geobox,
-        &looks,
-        &changed,
-        &pipeline.sites,
-    )?;
+    let (params, false_alert_budget) =
+        within_budget(&watch, pipeline, &looks, &replayed, n_observable)?;
+    let pitwatch_sites::Found {
+        mut alerts,
+        retractions,
+    } = pitwatch_sites::find_alerts(&watch.area_id, &watch.geobox, &looks, &changed, &params)?;
+    let detection_limit = measured.limit(&watch, pipeline);
+    skill::state(&mut alerts, &detection_limit);
     let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
     let members = publish::Members::new(&alerts);
     publish::write_rasters(run, &watch, &cells.cells, &members, |cell| {
@@ -358,12 +383,53 @@ fn gather(watch: Watch, cells: Cells, pipeline: &Pipeline, run: &RunFolder) -> R
         watch,
         cells: cells.cells,
         alerts,
+        retractions,
         sites,
         n_clear,
         n_pixels,
         n_observable,
         failures,
+        detection_limit,
+        false_alert_budget,
     })
+}
+
+/// What the replay of the history cannot see.
+const REPLAY_CAVEAT: &str = "all that the replay found is taken for false; fields, roads and buildings that are new \
+                             come on top";
+
+/// The numbers that objects are made with: where the pipeline file sets a budget of false alerts, the least probability of
+/// an alert follows from the replay of the area's history.
+fn within_budget(
+    watch: &Watch,
+    pipeline: &Pipeline,
+    looks: &[UtcTime],
+    replayed: &[ChangedPixel],
+    n_observable: u64,
+) -> Result<(pitwatch_sites::Params, Option<FalseAlertBudget>)> {
+    let mut params = pipeline.sites;
+    let Some(budget) = params.budget else {
+        return Ok((params, None));
+    };
+    let replay_from = replay_from(pipeline.monitor_from, budget);
+    let observable_km2 = n_observable as f64 * watch.geobox.pixel_area_m2() / M2_PER_KM2;
+    let years = f64::from(budget.replay_days) / DAYS_PER_YEAR;
+    let n_allowed = budget.false_alerts_per_100_km2_year * observable_km2 / 100.0 * years;
+    let replay = pitwatch_sites::replay(&watch.geobox, looks, replayed, &params, n_allowed)?;
+    params.report_probability = replay.report_probability;
+    params.confirm_probability = params.confirm_probability.max(replay.report_probability);
+    let stated = FalseAlertBudget {
+        area_id: watch.area_id.clone(),
+        false_alerts_per_100_km2_year: budget.false_alerts_per_100_km2_year,
+        replay_from: replay_from.to_string(),
+        replay_until: pipeline.monitor_from.to_string(),
+        observable_km2,
+        n_all: replay.n_all as u64,
+        n_alerts: replay.n_alerts as u64,
+        report_probability: replay.report_probability,
+        caveat: REPLAY_CAVEAT.to_owned(),
+    };
+    Ok((params, Some(stated)))
 }
 
 fn read_cell(

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use pitwatch_report::{Latest, Manifest};
+use pitwatch_report::{Latest, Manifest, SkillFile};
 use pitwatch_scenes::Query;
 use serde::Serialize;
 
@@ -64,6 +64,7 @@ fn check(path: &Path) -> (&'static str, Result<String>) {
             "area",
             area::read(path).map(|region| format!("bounds {:?} degrees", region.bounds())),
         ),
+        Some("json") if is_skill(path) => ("measured skill", measured_skill(path)),
         _ if path.join("latest.json").exists() => ("outputs", outputs(path)),
         _ if path.join("manifest.json").exists() => ("output", run_folder(path)),
         _ => ("catalog", catalog(path)),
@@ -73,6 +74,24 @@ fn check(path: &Path) -> (&'static str, Result<String>) {
 fn is_output(path: &Path) -> bool {
     path.parent()
         .is_some_and(|folder| folder.join("manifest.json").exists())
+}
+
+fn is_skill(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().ends_with("skill.json"))
+}
+
+/// What `pitwatch skill` wrote: `skill.json`, or a name that ends so.
+fn measured_skill(path: &Path) -> Result<String> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = SkillFile::from_json(&text)?;
+    let areas: Vec<String> = file
+        .areas
+        .iter()
+        .map(|area| format!("{}: {} pits count", area.area_id, area.n_assessed))
+        .collect();
+    Ok(areas.join(", "))
 }
 
 fn catalog(path: &Path) -> Result<String> {

@@ -17,7 +17,7 @@ const INDEX_DECIMALS: i32 = 4;
 
 /// The columns of `alerts.geojson`, in their order.
 ///
-/// `site_id`, `confirmed_datetime` and the four indices may be null. A column that is null in every feature is left out of
+/// `site_id`, `confirmed_datetime`, `min_detectable_ha` and the four indices may be null. A column that is null in every feature is left out of
 /// that file: readers guess a column's type from its values, take an all-null column for text, and would see the type
 /// change from run to run. A reader that misses one of these columns reads it as null.
 pub const ALERT_COLUMNS: [&str; 22] = [
@@ -195,13 +195,15 @@ pub(crate) fn tier_name(tier: Tier) -> &'static str {
     }
 }
 
-fn cause_name(cause: Cause) -> &'static str {
+/// The word for a cause in files.
+pub(crate) fn cause_name(cause: Cause) -> &'static str {
     match cause {
         Cause::Pit => "pit",
         Cause::Burn => "burn",
         Cause::Field => "field",
         Cause::RiverBar => "river bar",
         Cause::RoadOrBuilding => "road or building",
+        Cause::CloudResidue => "cloud residue",
         Cause::Unknown => "unknown",
     }
 }
@@ -349,9 +351,9 @@ fn twice_signed_area(points: &[[f64; 2]]) -> f64 {
 #[cfg(test)]
 mod tests {
     use geo::{Polygon, Validation, Winding};
-    use pitwatch_change::{ChangedPixel, Finding};
+    use pitwatch_change::{ChangedPixel, Finding, Ground};
     use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
-    use pitwatch_sites::{Params, find_alerts, find_sites};
+    use pitwatch_sites::{CauseModel, Features, Params, Weights, find_alerts, find_sites};
 
     use super::*;
 
@@ -379,17 +381,20 @@ mod tests {
                 col: col + 20_500,
             },
             finding: Finding {
-                kind,
-                alert_look: 3,
                 confirmed_look: (kind == Kind::Excavation).then_some(6),
-                last_look_before: 1,
-                first_look_after: 2,
-                probability: 0.9,
                 core_look: Some(0),
-                ndvi_before: 0.61,
-                ndvi_after: 0.1,
-                bsi_before: -0.1,
-                bsi_after: f32::NAN,
+                ..Finding::new(
+                    kind,
+                    3,
+                    (1, 2),
+                    Ground {
+                        ndvi_before: 0.61,
+                        ndvi_after: 0.1,
+                        bsi_before: -0.1,
+                        bsi_after: f32::NAN,
+                        ..Ground::default()
+                    },
+                )
             },
             n_clear_history: 60,
             n_clear: 12,
@@ -403,12 +408,31 @@ mod tests {
             }
             pixels.push(pixel(row, 5, Kind::Cleared));
         }
+        let weights = Weights {
+            intercept: -3.0,
+            weights: Features::default(),
+        };
         let params = Params {
             mmu_excavation_pixels: 3,
             mmu_cleared_pixels: 3,
             site_distance_m: 100.0,
+            join_days: 1000,
+            report_probability: 0.1,
+            confirm_probability: 0.5,
+            retract_probability: 0.25,
+            probability_cleared: 0.9,
+            causes: CauseModel {
+                burn: weights,
+                field: weights,
+                river_bar: weights,
+                road_or_building: weights,
+                cloud_residue: weights,
+            },
+            budget: None,
         };
-        let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params).unwrap();
+        let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)
+            .unwrap()
+            .alerts;
         let sites = find_sites(&geobox, &mut alerts, &params).unwrap();
         (alerts, sites)
     }

@@ -12,17 +12,24 @@
 //! ```
 
 mod error;
+mod evidence;
 mod geojson;
 mod looks;
 mod manifest;
 mod raster;
+mod skill;
 mod style;
 
 pub use error::{Error, Result};
+pub use evidence::{write_evidence_csv, write_retractions_csv};
 pub use geojson::{ALERT_COLUMNS, SITE_COLUMNS, write_alerts_geojson, write_sites_geojson};
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
-pub use manifest::{InputEntry, Latest, Manifest, OutputFile, Skipped};
+pub use manifest::{FalseAlertBudget, InputEntry, Latest, Manifest, OutputFile, Skipped};
 pub use raster::{
     Overviews, PaletteEntry, RASTER_NAMES, RasterLayer, byte_from_reflectance, raster_layers,
+};
+pub use skill::{
+    AreaSkill, DetectionLimit, DetectionRate, MeasuredOn, MinDetectable, OmittedShare, PitRow,
+    SkillFile, TierSkill,
 };
 pub use style::{CATEGORIES, Category, alerts_qml, sites_qml};

@@ -171,7 +171,7 @@ fn fields(row: &LookRow) -> [String; LOOK_COLUMNS.len()] {
 }
 
 /// A number with up to four decimals.
-fn decimal(value: Option<f64>) -> String {
+pub(crate) fn decimal(value: Option<f64>) -> String {
     match value {
         Some(value) if value.is_finite() => ((value * 1e4).round() / 1e4 + 0.0).to_string(),
         _ => String::new(),
@@ -193,7 +193,7 @@ fn offsets(offsets: &[(Band, f64)]) -> String {
 }
 
 /// A field as RFC 4180 §2 writes it: in quotes where it must be, quotes doubled.
-fn quoted(field: &str) -> String {
+pub(crate) fn quoted(field: &str) -> String {
     if field.contains(['"', ',', '\r', '\n']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

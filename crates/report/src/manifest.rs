@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use pitwatch_grid::UtcTime;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{DetectionLimit, Error, Result};
 
 /// `manifest.json`: what a run was made of and what it made. The only file that holds the clock's time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,10 +27,40 @@ pub struct Manifest {
     pub files: Vec<OutputFile>,
     /// Counts by name: `n_alerts`, `n_looks_used`.
     pub summary: BTreeMap<String, u64>,
+    /// How small a pit could have been seen, an entry an area. Manifests of before this was written have none.
+    #[serde(default)]
+    pub detection_limits: Vec<DetectionLimit>,
+    /// How sure an alert had to be for false ones to stay within the budget, an entry an area that has one.
+    #[serde(default)]
+    pub false_alert_budgets: Vec<FalseAlertBudget>,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
     /// The notice of the imagery's license.
     pub notice: String,
+}
+
+/// What a replay of an area's history said of its false alerts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FalseAlertBudget {
+    /// The area.
+    pub area_id: String,
+    /// Most false alerts of excavation in 100 km² and a year, as the pipeline file sets it.
+    pub false_alerts_per_100_km2_year: f64,
+    /// First day of the replay.
+    pub replay_from: String,
+    /// The day after its last.
+    pub replay_until: String,
+    /// Observable ground, square kilometers.
+    pub observable_km2: f64,
+    /// Alerts of the replay without a least probability.
+    pub n_all: u64,
+    /// Alerts of the replay at the least probability.
+    pub n_alerts: u64,
+    /// The least probability of a pit at which an alert is reported.
+    pub report_probability: f64,
+    /// What the replay cannot see.
+    pub caveat: String,
 }
 
 /// Something a run read.
@@ -123,9 +153,9 @@ impl Latest {
     }
 }
 
-fn pretty(value: &impl Serialize) -> String {
+pub(crate) fn pretty(value: &impl Serialize) -> String {
     let text = serde_json::to_string_pretty(value)
-        .expect("texts, integers and lists of them always have a JSON form");
+        .expect("texts, numbers and lists of them always have a JSON form");
     text + "\n"
 }
 
@@ -175,6 +205,18 @@ mod tests {
             }],
             files: vec![file("looks.csv", Some(140)), file("alerts.qml", None)],
             summary: BTreeMap::from([("n_sites".into(), 1), ("n_alerts".into(), 2)]),
+            detection_limits: vec![DetectionLimit {
+                area_id: "seguela".into(),
+                is_measured: false,
+                ground: "by construction, not measured".into(),
+                min_detectable_ha: Some(0.02),
+                min_detectable_ha_lo: None,
+                min_detectable_ha_hi: None,
+                p_detect: Vec::new(),
+                p_detect_provisional: Vec::new(),
+                omitted_share: Vec::new(),
+            }],
+            false_alert_budgets: Vec::new(),
             skipped: vec![Skipped {
                 what: "S2A_X".into(),
                 reason: "cannot read B04.tif: truncated; fetch it again".into(),

@@ -89,7 +89,7 @@ const ALERT_ALIASES: [Alias; 22] = [
     ("confirmed_datetime", "Confirmed by the look of (UTC)"),
     ("n_clear_history", "Clear looks in the history"),
     ("n_clear_since", "Clear looks since"),
-    ("min_detectable_ha", "Smallest object reported (ha)"),
+    ("min_detectable_ha", "Smallest detectable (ha)"),
     ("ndvi_before", "NDVI expected"),
     ("ndvi_after", "NDVI seen"),
     ("bsi_before", "Bare soil index expected"),

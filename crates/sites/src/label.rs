@@ -1,6 +1,8 @@
 use pitwatch_change::ChangedPixel;
 use pitwatch_grid::LatticePixel;
 
+use crate::cause::{CauseModel, Evidence, Sums};
+
 /// Which pixels count as touching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connectivity {
@@ -11,16 +13,18 @@ pub(crate) enum Connectivity {
 }
 
 /// A connected object of one kind, as the looks built it up.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Object {
-    /// Places in the list of pixels, ascending.
+    /// Places in the list of findings, one a pixel, by row and column of the pixels.
     pub(crate) members: Vec<usize>,
-    /// For each member, when it became part of a reported object, and of a confirmed one as a confirmed pixel.
+    /// For each member, when it became part of a reported object, and of a confirmed one.
     pub(crate) member_looks: Vec<MemberLooks>,
     /// How the object was first reported.
     pub(crate) raised: Raised,
-    /// The look at which enough of its pixels were confirmed; `None` = provisional.
+    /// The look at which it was confirmed; `None` = provisional.
     pub(crate) confirmed_look: Option<u32>,
+    /// What speaks for its causes; `None` where the kind has no causes.
+    pub(crate) evidence: Option<Evidence>,
 }
 
 /// When a pixel was first reported as part of an object.
@@ -28,7 +32,7 @@ pub(crate) struct Object {
 pub(crate) struct MemberLooks {
     /// The look at which it had alerted and its object was reported; set for every member.
     pub(crate) alert: Option<u32>,
-    /// The look at which it was confirmed and its object was confirmed; `None` = not yet.
+    /// The look at which it and its object were confirmed; `None` = not yet.
     pub(crate) confirmed: Option<u32>,
 }
 
@@ -46,174 +50,387 @@ pub(crate) struct Raised {
     pub(crate) seen: (u32, u32),
 }
 
-/// Connected objects of pixels of one kind (8-connected) with at least `mmu_pixels` pixels, one of them a core pixel.
-///
-/// The pixels join in the order of the looks at which their evidence was complete, so what an object was at a look
-/// rests on nothing that came later: it is reported at the first look at which `mmu_pixels` connected pixels, a core
-/// pixel among them, had alerted, and confirmed at the first look at which it was reported and as many of its connected
-/// pixels were confirmed.
-///
-/// - `pixels`: by row and column, each place once, all of one kind.
-/// - `mmu_pixels`: 1 or more.
-pub(crate) fn find_objects(pixels: &[ChangedPixel], mmu_pixels: usize) -> Vec<Object> {
-    let places: Vec<LatticePixel> = pixels.iter().map(|pixel| pixel.at).collect();
-    let mut sets = UnionFind::new(pixels.len());
-    let mut parts: Vec<Part> = pixels.iter().map(Part::of).collect();
-    let mut has_alerted = vec![false; pixels.len()];
-    let mut member_looks = vec![MemberLooks::default(); pixels.len()];
-    // The pixels of a set that wait for it to be reported, and those that wait for it to be confirmed, at its root.
-    let mut waiting: Vec<[Vec<usize>; 2]> = vec![Default::default(); pixels.len()];
-
-    let mut alerted: Vec<(u32, usize)> = Vec::with_capacity(pixels.len());
-    let mut plain: Vec<(u32, usize)> = Vec::new();
-    let mut confirmed: Vec<(u32, usize)> = Vec::new();
-    for (index, pixel) in pixels.iter().enumerate() {
-        alerted.push((pixel.finding.alert_look, index));
-        if let Some(look) = pixel.finding.core_look {
-            plain.push((look.max(pixel.finding.alert_look), index));
-        }
-        if let Some(look) = pixel.finding.confirmed_look {
-            confirmed.push((look.max(pixel.finding.alert_look), index));
-        }
-    }
-    alerted.sort_unstable();
-    plain.sort_unstable();
-    confirmed.sort_unstable();
-    let mut looks: Vec<u32> = alerted
-        .iter()
-        .chain(&plain)
-        .chain(&confirmed)
-        .map(|&(look, _)| look)
-        .collect();
-    looks.sort_unstable();
-    looks.dedup();
-
-    for look in looks {
-        let newly_alerted = take_look(&alerted, look);
-        for index in newly_alerted.clone() {
-            has_alerted[index] = true;
-            let own = sets.root(index);
-            waiting[own][0].push(index);
-            for neighbor in neighbors(&places, index, Connectivity::Eight) {
-                if has_alerted[neighbor] {
-                    let (a, b) = (sets.root(index), sets.root(neighbor));
-                    if a != b {
-                        let joined = parts[a].joined(parts[b]);
-                        let root = sets.join(a, b);
-                        parts[root] = joined;
-                        let [alerts, confirmations] = std::mem::take(&mut waiting[a.max(b)]);
-                        waiting[root][0].extend(alerts);
-                        waiting[root][1].extend(confirmations);
-                    }
-                }
-            }
-        }
-        let newly_plain = take_look(&plain, look);
-        for index in newly_plain.clone() {
-            parts[sets.root(index)].has_core = true;
-        }
-        let newly_confirmed = take_look(&confirmed, look);
-        for index in newly_confirmed.clone() {
-            let root = sets.root(index);
-            parts[root].n_confirmed += 1;
-            waiting[root][1].push(index);
-        }
-        for index in newly_alerted.chain(newly_plain).chain(newly_confirmed) {
-            let root = sets.root(index);
-            parts[root].report(look, mmu_pixels);
-            if parts[root].raised.is_some() {
-                for member in waiting[root][0].drain(..) {
-                    member_looks[member].alert = Some(look);
-                }
-            }
-            if parts[root].confirmed_look.is_some() {
-                for member in waiting[root][1].drain(..) {
-                    member_looks[member].confirmed = Some(look);
-                }
-            }
-        }
-    }
-
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); pixels.len()];
-    for index in 0..pixels.len() {
-        let root = sets.root(index);
-        if parts[root].raised.is_some() {
-            members[root].push(index);
-        }
-    }
-    parts
-        .iter()
-        .zip(members)
-        .filter(|(_, members)| !members.is_empty())
-        .filter_map(|(part, members)| {
-            part.raised.map(|raised| Object {
-                member_looks: members.iter().map(|&member| member_looks[member]).collect(),
-                members,
-                raised,
-                confirmed_look: part.confirmed_look,
-            })
-        })
-        .collect()
+/// What decides that an object is reported and confirmed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rule<'a> {
+    /// Least number of pixels, 1 or more.
+    pub(crate) mmu_pixels: i64,
+    /// Most days between the alerts of two pixels that touch and are of one object.
+    pub(crate) join_days: i32,
+    /// Where causes are weighed: the model, and what the probability of a pit decides.
+    pub(crate) causes: Option<Causes<'a>>,
 }
 
-/// The pixels of one look in a list sorted by look.
-fn take_look(events: &[(u32, usize)], look: u32) -> impl Iterator<Item = usize> + Clone {
-    let start = events.partition_point(|&(other, _)| other < look);
-    let end = events.partition_point(|&(other, _)| other <= look);
-    events[start..end].iter().map(|&(_, index)| index)
+/// The model of causes and the probabilities of a pit at which an object is reported, confirmed, and no longer confirmed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Causes<'a> {
+    pub(crate) model: &'a CauseModel,
+    pub(crate) report: f64,
+    pub(crate) confirm: f64,
+    pub(crate) retract: f64,
+}
+
+/// What was said of an object and then taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TakenBack {
+    pub(crate) raised: Raised,
+    /// The look at which it was taken back.
+    pub(crate) look: u32,
+    /// The look at which it had been confirmed; `None` = it was provisional.
+    pub(crate) confirmed_look: Option<u32>,
+    /// True if the alert itself was taken back, false if the confirmation alone.
+    pub(crate) is_alert: bool,
+}
+
+/// Connected objects of pixels of one kind and time (8-connected) with at least `mmu_pixels` pixels, one of them a core pixel.
+///
+/// The pixels join and leave in the order of the looks, so what an object was at a look rests on nothing that came later:
+///
+/// - it is reported at the first look at which `mmu_pixels` connected pixels, a core pixel among them, had alerted and its
+///   probability of a pit was high enough;
+/// - it is confirmed at the first look at which it was reported and one of its pixels confirmed (without causes: as many
+///   as `mmu_pixels`), and its probability of a pit was high enough; its pixels of that look are confirmed with it, later ones by themselves;
+/// - a confirmation is taken back at a look at which that probability has become too low.
+///
+/// Two pixels that touch are connected if their alerts are at most `join_days` apart: what is dug beside an old pit is
+/// another object. Pixels that were connected once stay connected, also when one between them was taken back.
+///
+/// - `findings`: by row and column, those of a pixel in order of time, all of one kind.
+/// - `days`: day of each look, since 1970-01-01.
+pub(crate) fn find_objects(
+    findings: &[ChangedPixel],
+    days: &[i32],
+    rule: Rule,
+) -> (Vec<Object>, Vec<TakenBack>) {
+    let mut places: Vec<LatticePixel> = findings.iter().map(|pixel| pixel.at).collect();
+    places.dedup();
+    let mut place_of = Vec::with_capacity(findings.len());
+    for pixel in findings {
+        let is_same = place_of
+            .last()
+            .is_some_and(|&place: &usize| places[place] == pixel.at);
+        let next = place_of.last().map_or(0, |&place| place + 1);
+        place_of.push(if is_same { next - 1 } else { next });
+    }
+    let events = events(findings);
+    let mut objects = Objects {
+        rule,
+        sets: UnionFind::new(places.len()),
+        parts: vec![Part::default(); places.len()],
+        members: (0..places.len()).map(|place| vec![place]).collect(),
+        standing: vec![None; places.len()],
+        looks: vec![MemberLooks::default(); places.len()],
+        taken_back: Vec::new(),
+    };
+    let mut rest = &events[..];
+    while let Some(&(look, ..)) = rest.first() {
+        let n = rest.partition_point(|event| event.0 == look);
+        let (now, later) = rest.split_at(n);
+        rest = later;
+        for &(_, step, index) in now {
+            objects.take(
+                step,
+                index,
+                place_of[index],
+                &findings[index],
+                &places,
+                days,
+            );
+        }
+        let mut roots: Vec<usize> = now
+            .iter()
+            .map(|&(.., index)| objects.sets.root(place_of[index]))
+            .collect();
+        roots.sort_unstable();
+        roots.dedup();
+        for root in roots {
+            objects.judge(root, look);
+        }
+    }
+    objects.into_objects()
+}
+
+/// What happens to a pixel at a look, in the order in which it is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Alert,
+    Core,
+    Confirm,
+    Green,
+    StayBare,
+    Retract,
+}
+
+/// What happens at each look, by look, step and place in the list of findings.
+fn events(findings: &[ChangedPixel]) -> Vec<(u32, Step, usize)> {
+    let mut events = Vec::with_capacity(3 * findings.len());
+    for (index, pixel) in findings.iter().enumerate() {
+        let finding = &pixel.finding;
+        let steps = [
+            (Step::Alert, Some(finding.alert_look)),
+            (Step::Core, finding.core_look),
+            (Step::Confirm, finding.confirmed_look),
+            (Step::Green, finding.greened_look),
+            (Step::StayBare, finding.stayed_bare_look),
+            (Step::Retract, finding.retracted_look),
+        ];
+        for (step, look) in steps {
+            if let Some(look) = look {
+                events.push((look.max(finding.alert_look), step, index));
+            }
+        }
+    }
+    events.sort_unstable();
+    events
+}
+
+/// Sets of connected pixels while the looks build them up; what is said of a set stands at its root.
+struct Objects<'a> {
+    rule: Rule<'a>,
+    sets: UnionFind,
+    parts: Vec<Part>,
+    /// Places of a set, of its root.
+    members: Vec<Vec<usize>>,
+    /// The finding of each place that stands.
+    standing: Vec<Option<Standing>>,
+    looks: Vec<MemberLooks>,
+    taken_back: Vec<TakenBack>,
+}
+
+/// A pixel that has alerted.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    index: usize,
+    alert_day: i32,
+    sums: Sums,
+    is_core: bool,
+    is_confirmed: bool,
+}
+
+impl Objects<'_> {
+    fn take(
+        &mut self,
+        step: Step,
+        index: usize,
+        place: usize,
+        pixel: &ChangedPixel,
+        places: &[LatticePixel],
+        days: &[i32],
+    ) {
+        let finding = &pixel.finding;
+        let alert_day = days[finding.alert_look as usize];
+        if step == Step::Alert {
+            self.standing[place] = Some(Standing {
+                index,
+                alert_day,
+                sums: Sums::default(),
+                is_core: false,
+                is_confirmed: false,
+            });
+            self.looks[place] = MemberLooks::default();
+            let root = self.sets.root(place);
+            self.parts[root].note(pixel);
+            for neighbor in neighbors(places, place, Connectivity::Eight) {
+                let is_of_one_time = self.standing[neighbor].is_some_and(|standing| {
+                    (alert_day - standing.alert_day).abs() <= self.rule.join_days
+                });
+                if is_of_one_time {
+                    self.join(place, neighbor);
+                }
+            }
+        }
+        let root = self.sets.root(place);
+        let part = &mut self.parts[root];
+        let Some(standing) = &mut self.standing[place] else {
+            return;
+        };
+        let added = match step {
+            Step::Alert => Sums::of(pixel.at, finding, alert_day),
+            Step::Confirm => {
+                standing.is_confirmed = true;
+                part.n_confirmed += 1;
+                Sums::of_confirmation(finding, alert_day)
+            }
+            Step::Core => {
+                standing.is_core = true;
+                part.n_core += 1;
+                Sums::default()
+            }
+            Step::Green => Sums::of_greening(),
+            Step::StayBare => Sums::of_staying_bare(),
+            Step::Retract => {
+                part.sums = part.sums.minus(standing.sums);
+                part.n_core -= i64::from(standing.is_core);
+                part.n_confirmed -= i64::from(standing.is_confirmed);
+                self.standing[place] = None;
+                self.looks[place] = MemberLooks::default();
+                return;
+            }
+        };
+        standing.sums = standing.sums.plus(added);
+        part.sums = part.sums.plus(added);
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.sets.root(a), self.sets.root(b));
+        if a == b {
+            return;
+        }
+        let joined = self.parts[a].joined(self.parts[b]);
+        let root = self.sets.join(a, b);
+        self.parts[root] = joined;
+        let mut few = std::mem::take(&mut self.members[a]);
+        let mut many = std::mem::take(&mut self.members[b]);
+        if few.len() > many.len() {
+            std::mem::swap(&mut few, &mut many);
+        }
+        many.extend(few);
+        self.members[root] = many;
+    }
+
+    /// Reports, confirms or takes back an object by what is known at a look.
+    fn judge(&mut self, root: usize, look: u32) {
+        let rule = self.rule;
+        let part = &mut self.parts[root];
+        let is_large = part.n_core > 0 && part.sums.n_pixels >= rule.mmu_pixels;
+        if !is_large {
+            // Nothing of it stands; what alerts here later is reported anew.
+            if let Some(raised) = part.raised.take() {
+                self.taken_back.push(TakenBack {
+                    raised,
+                    look,
+                    confirmed_look: part.confirmed_look.take(),
+                    is_alert: true,
+                });
+                for &place in &self.members[root] {
+                    self.looks[place] = MemberLooks::default();
+                }
+            }
+            if part.sums.n_pixels == 0 {
+                *part = Part::default();
+            }
+            return;
+        }
+        let pit = rule
+            .causes
+            .map(|causes| causes.model.weigh(&part.sums.features()).pit());
+        let is_plausible = rule
+            .causes
+            .zip(pit)
+            .is_none_or(|(causes, pit)| pit >= causes.report);
+        if part.raised.is_none() && is_plausible {
+            part.raised = part.first.map(|first| Raised {
+                look,
+                first,
+                seen: part.seen,
+            });
+        }
+        if part.raised.is_none() {
+            return;
+        }
+        let was_confirmed = part.confirmed_look.is_some();
+        match rule.causes.zip(pit) {
+            None if !was_confirmed && part.n_confirmed >= rule.mmu_pixels => {
+                part.confirmed_look = Some(look);
+            }
+            None => {}
+            Some((causes, pit)) => {
+                if !was_confirmed && part.n_confirmed > 0 && pit >= causes.confirm {
+                    part.confirmed_look = Some(look);
+                } else if was_confirmed && pit < causes.retract {
+                    self.taken_back.extend(part.raised.map(|raised| TakenBack {
+                        raised,
+                        look,
+                        confirmed_look: part.confirmed_look.take(),
+                        is_alert: false,
+                    }));
+                }
+            }
+        }
+        let is_confirmed = part.confirmed_look.is_some();
+        let takes_all = is_confirmed && !was_confirmed && rule.causes.is_some();
+        for &place in &self.members[root] {
+            let Some(standing) = self.standing[place] else {
+                continue;
+            };
+            let looks = &mut self.looks[place];
+            looks.alert = looks.alert.or(Some(look));
+            looks.confirmed = if !is_confirmed {
+                None
+            } else if standing.is_confirmed || takes_all {
+                looks.confirmed.or(Some(look))
+            } else {
+                looks.confirmed
+            };
+        }
+    }
+
+    fn into_objects(mut self) -> (Vec<Object>, Vec<TakenBack>) {
+        let mut objects = Vec::new();
+        for root in 0..self.parts.len() {
+            let part = self.parts[root];
+            let Some(raised) = part.raised else { continue };
+            if self.sets.root(root) != root {
+                continue;
+            }
+            let mut places: Vec<usize> = self.members[root]
+                .iter()
+                .copied()
+                .filter(|&place| self.standing[place].is_some())
+                .collect();
+            places.sort_unstable();
+            objects.push(Object {
+                members: places
+                    .iter()
+                    .filter_map(|&place| self.standing[place].map(|standing| standing.index))
+                    .collect(),
+                member_looks: places.iter().map(|&place| self.looks[place]).collect(),
+                raised,
+                confirmed_look: part.confirmed_look,
+                evidence: self
+                    .rule
+                    .causes
+                    .map(|causes| causes.model.weigh(&part.sums.features())),
+            });
+        }
+        (objects, self.taken_back)
+    }
 }
 
 /// What is known of a set of connected pixels; everything here can be added up when two sets join.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Part {
-    n_pixels: usize,
-    n_confirmed: usize,
-    has_core: bool,
-    first: (u32, LatticePixel),
+    sums: Sums,
+    n_confirmed: i64,
+    n_core: i64,
+    first: Option<(u32, LatticePixel)>,
     seen: (u32, u32),
     raised: Option<Raised>,
     confirmed_look: Option<u32>,
 }
 
 impl Part {
-    fn of(pixel: &ChangedPixel) -> Self {
-        Self {
-            n_pixels: 1,
-            n_confirmed: 0,
-            has_core: false,
-            first: (pixel.finding.alert_look, pixel.at),
-            seen: (
-                pixel.finding.first_look_after,
-                pixel.finding.last_look_before,
-            ),
-            raised: None,
-            confirmed_look: None,
-        }
+    /// Notes the name and the times that a pixel which alerts gives its object.
+    fn note(&mut self, pixel: &ChangedPixel) {
+        let finding = &pixel.finding;
+        let seen = (finding.first_look_after, finding.last_look_before);
+        self.seen = self.first.map_or(seen, |_| self.seen.min(seen));
+        self.first = earlier(self.first, Some((finding.alert_look, pixel.at)));
     }
 
     fn joined(self, other: Self) -> Self {
         Self {
-            n_pixels: self.n_pixels + other.n_pixels,
+            sums: self.sums.plus(other.sums),
             n_confirmed: self.n_confirmed + other.n_confirmed,
-            has_core: self.has_core || other.has_core,
-            first: self.first.min(other.first),
-            seen: self.seen.min(other.seen),
+            n_core: self.n_core + other.n_core,
+            first: earlier(self.first, other.first),
+            seen: match (self.first, other.first) {
+                (Some(_), Some(_)) => self.seen.min(other.seen),
+                (Some(_), None) => self.seen,
+                (None, _) => other.seen,
+            },
             raised: earlier(self.raised, other.raised),
             confirmed_look: earlier(self.confirmed_look, other.confirmed_look),
-        }
-    }
-
-    fn report(&mut self, look: u32, mmu_pixels: usize) {
-        if self.raised.is_none() && self.has_core && self.n_pixels >= mmu_pixels {
-            self.raised = Some(Raised {
-                look,
-                first: self.first,
-                seen: self.seen,
-            });
-        }
-        if self.raised.is_some() && self.confirmed_look.is_none() && self.n_confirmed >= mmu_pixels
-        {
-            self.confirmed_look = Some(look);
         }
     }
 }

@@ -6,22 +6,21 @@
 //! area. No file is opened.
 //!
 //! ```
-//! use pitwatch_change::{ChangedPixel, Finding, Kind};
+//! use pitwatch_change::{ChangedPixel, Finding, Ground, Kind};
 //! use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
 //! use pitwatch_sites::{Params, find_alerts, find_sites};
 //!
 //! let geobox = GeoBox::new(Crs::from_epsg(32630)?, Point { x: 205_000.0, y: 985_000.0 }, 10.0, Shape { height: 400, width: 400 })?;
 //! let looks = [parse_time("2023-05-04T10:48:29Z")?, parse_time("2023-05-09T10:48:29Z")?];
-//! let finding = Finding {
-//!     kind: Kind::Excavation, alert_look: 1, confirmed_look: None, last_look_before: 0, first_look_after: 1,
-//!     probability: 0.9, core_look: Some(1), ndvi_before: 0.6, ndvi_after: 0.1, bsi_before: -0.1, bsi_after: 0.2,
-//! };
+//! let ground = Ground { ndvi_before: 0.6, ndvi_after: 0.1, red: 0.2, red_over_swir16: 0.6, bare_share: 1.0, ..Ground::default() };
+//! let finding = Finding { core_look: Some(1), ..Finding::new(Kind::Excavation, 1, (0, 1), ground) };
 //! let pixels = [20_520, 20_521].map(|col| ChangedPixel {
 //!     at: LatticePixel { row: -98_490, col }, finding, n_clear_history: 60, n_clear: 12,
 //! });
-//! let params = Params { mmu_excavation_pixels: 2, mmu_cleared_pixels: 5, site_distance_m: 100.0 };
+//! let pipeline: toml::Table = include_str!("../../../pipelines/simbench.toml").parse()?;
+//! let params: Params = pipeline["sites"].clone().try_into()?;
 //!
-//! let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)?;
+//! let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)?.alerts;
 //! assert_eq!(alerts[0].alert_id, "seguela-20230509-N98490E20520");
 //! assert_eq!(alerts[0].area_ha, 0.02);
 //! let sites = find_sites(&geobox, &mut alerts, &params)?;
@@ -30,12 +29,16 @@
 //! ```
 
 mod alert;
+mod budget;
+mod cause;
 mod error;
 mod label;
 mod site;
 mod trace;
 
-pub use alert::{Alert, Cause, Params, Review, Tier, find_alerts};
+pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
+pub use budget::{Budget, Replay, replay};
+pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
 pub use error::{Error, Result};
 pub use site::{Site, SiteState, find_sites};
 pub use trace::outline;

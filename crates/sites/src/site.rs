@@ -222,10 +222,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alert::tests::{PARAMS, any_pixels, find, geobox, pixel};
+    use crate::alert::tests::{any_pixels, find, geobox, params, pixel};
 
     fn sites(alerts: &mut [Alert]) -> Vec<Site> {
-        find_sites(&geobox(), alerts, &PARAMS).unwrap()
+        find_sites(&geobox(), alerts, &params()).unwrap()
     }
 
     fn three(row: i64, col: i64, look: u32) -> [pitwatch_change::ChangedPixel; 3] {
@@ -285,7 +285,7 @@ mod tests {
         for site_distance_m in [f64::NAN, -1.0, f64::INFINITY] {
             let params = Params {
                 site_distance_m,
-                ..PARAMS
+                ..params()
             };
             assert!(find_sites(&geobox(), &mut [], &params).is_err());
         }
@@ -302,7 +302,7 @@ mod tests {
                 pixel
             }).collect();
             let mut alerts = find(&pixels);
-            let sites = find_sites(&geobox(), &mut alerts, &Params { site_distance_m, ..PARAMS }).unwrap();
+            let sites = find_sites(&geobox(), &mut alerts, &Params { site_distance_m, ..params() }).unwrap();
 
             let mut sets = UnionFind::new(alerts.len());
             for a in 0..alerts.len() {
@@ -327,7 +327,7 @@ mod tests {
             }
 
             let mut reversed: Vec<_> = find(&pixels).into_iter().rev().collect();
-            prop_assert_eq!(find_sites(&geobox(), &mut reversed, &Params { site_distance_m, ..PARAMS }).unwrap(), sites);
+            prop_assert_eq!(find_sites(&geobox(), &mut reversed, &Params { site_distance_m, ..params() }).unwrap(), sites);
         }
     }
 }

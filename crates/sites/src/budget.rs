@@ -1,0 +1,92 @@
+//! How sure an alert must be for false ones to stay within a budget.
+
+use pitwatch_change::ChangedPixel;
+use pitwatch_grid::{GeoBox, UtcTime};
+use serde::Deserialize;
+
+use crate::{Found, Params, Result, find_alerts};
+
+/// The user's bound on false alerts. The threshold that keeps it follows from the area's own history.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Most false alerts of excavation, of either tier, in 100 km² and a year.
+    pub false_alerts_per_100_km2_year: f64,
+    /// How much of the history, its last part, is left out of it and monitored instead. Days.
+    pub replay_days: u32,
+}
+
+/// What a replay of the history gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Replay {
+    /// Least probability of a pit at which an alert is reported, so that the replay stays within the budget.
+    pub report_probability: f64,
+    /// Alerts of the replay at that probability, those that were taken back included.
+    pub n_alerts: usize,
+    /// Alerts of the replay without a least probability.
+    pub n_all: usize,
+}
+
+/// Halvings of the interval 0 to 1 in which the probability is sought: it is found to a thousandth.
+const N_HALVINGS: u32 = 10;
+
+/// The least probability of a pit at which a replay of the history has no more alerts than a budget allows.
+///
+/// All that the replay finds is taken for false: what was dug in those days makes the answer too strict, and change that
+/// had not occurred before, such as new fields, makes it too lax.
+///
+/// - `pixels`: the findings of the replay, of the whole area.
+/// - `n_allowed`: how many alerts may be reported in the replay's area and time.
+///
+/// # Errors
+///
+/// As [`find_alerts`].
+pub fn replay(
+    geobox: &GeoBox,
+    looks: &[UtcTime],
+    pixels: &[ChangedPixel],
+    params: &Params,
+    n_allowed: f64,
+) -> Result<Replay> {
+    let n_alerts = |report_probability: f64| -> Result<usize> {
+        let params = Params {
+            report_probability,
+            ..*params
+        };
+        let Found {
+            alerts,
+            retractions,
+        } = find_alerts("replay", geobox, looks, pixels, &params)?;
+        let n_standing = alerts
+            .iter()
+            .filter(|alert| alert.evidence.is_some())
+            .count();
+        let n_taken_back = retractions
+            .iter()
+            .filter(|back| back.is_alert && back.kind == pitwatch_change::Kind::Excavation)
+            .count();
+        Ok(n_standing + n_taken_back)
+    };
+    let n_all = n_alerts(0.0)?;
+    if n_all as f64 <= n_allowed {
+        return Ok(Replay {
+            report_probability: 0.0,
+            n_alerts: n_all,
+            n_all,
+        });
+    }
+    let (mut too_lax, mut strict) = (0.0, 1.0);
+    for _ in 0..N_HALVINGS {
+        let middle = f64::midpoint(too_lax, strict);
+        if n_alerts(middle)? as f64 <= n_allowed {
+            strict = middle;
+        } else {
+            too_lax = middle;
+        }
+    }
+    Ok(Replay {
+        report_probability: strict,
+        n_alerts: n_alerts(strict)?,
+        n_all,
+    })
+}

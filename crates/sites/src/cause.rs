@@ -1,0 +1,421 @@
+//! What brought a change about: features of an object and the multinomial logistic model that weighs them.
+
+use pitwatch_change::{Finding, Ground};
+use pitwatch_grid::LatticePixel;
+use serde::Deserialize;
+
+/// What brought a change about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Dug ground.
+    Pit,
+    /// A fire.
+    Burn,
+    /// A field cleared or tilled.
+    Field,
+    /// A bar that a river laid bare, or a shore from which water withdrew.
+    RiverBar,
+    /// A road or a building.
+    RoadOrBuilding,
+    /// Cloud or its shadow, taken for ground.
+    CloudResidue,
+    /// None of these is likelier than all others together.
+    Unknown,
+}
+
+impl Cause {
+    /// The causes that have a probability, in the order of [`Evidence::probabilities`].
+    pub const KNOWN: [Self; 6] = [
+        Self::Pit,
+        Self::Burn,
+        Self::Field,
+        Self::RiverBar,
+        Self::RoadOrBuilding,
+        Self::CloudResidue,
+    ];
+}
+
+/// Least probability of a cause that is named; below it the cause is unknown. A cause likelier than all others together.
+const LIKELIER_THAN_ALL_OTHERS: f64 = 0.5;
+
+/// The features of an object of excavation, each known at the look at which it is asked for; as weights, all 0 weigh nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// ln of the number of pixels.
+    pub size: f64,
+    /// Its square: pits are of any size, fields of a few sizes.
+    pub size_squared: f64,
+    /// ln of the ratio of the axes of the ellipse with the object's second moments; roads are long.
+    pub elongation: f64,
+    /// ln of that ellipse's smaller standard deviation, in pixels; roads and channels are narrow.
+    pub thickness: f64,
+    /// Standard deviation of ln red over the pixels; tailings, spoil and water lie side by side, a tilled field is even.
+    pub red_spread: f64,
+    /// Standard deviation of ln (red / swir16) over the pixels.
+    pub color_spread: f64,
+    /// Mean share of the way to bare ground, see [`Ground::bare_share`].
+    pub bare_share: f64,
+    /// Standard deviation of that share over the pixels.
+    pub bare_share_spread: f64,
+    /// Mean of [`Ground::brightening`]; subsoil and tailings are brighter than what lay there.
+    pub brightening: f64,
+    /// Mean of [`Ground::above_barest`]; fields and burnt ground have been as bare before.
+    pub above_barest: f64,
+    /// Mean of [`Ground::new_color`].
+    pub new_color: f64,
+    /// ln(1 + 100 · mean of [`Ground::wet_share`]); river bars were under water.
+    pub wetness: f64,
+    /// ln(1 + standard deviation of the days of alert / 10); pits grow, fields are cleared at once.
+    pub growth: f64,
+    /// Share of the pixels that greened in a green season since.
+    pub greened: f64,
+    /// Share of the pixels that stayed bare in a green season since.
+    pub stayed_bare: f64,
+    /// Mean of [`Ground::red_change`].
+    pub red_change: f64,
+    /// Mean of [`Ground::swir16_change`].
+    pub swir16_change: f64,
+    /// Mean of [`Ground::red_over_swir16_change`]; a field shows the topsoil that was seen between grasses before, a pit what lay below.
+    pub red_over_swir16_change: f64,
+    /// Mean of [`Ground::blue_over_red_change`].
+    pub blue_over_red_change: f64,
+    /// Mean of [`Ground::nir_over_red_change`].
+    pub nir_over_red_change: f64,
+    /// Mean of [`Ground::swir22_over_swir16_change`].
+    pub swir22_over_swir16_change: f64,
+    /// Magnitude of the mean of [`Ground::swir16_change`]: another ground is brighter or darker.
+    pub swir16_difference: f64,
+    /// Magnitude of the mean of [`Ground::red_over_swir16_change`].
+    pub red_over_swir16_difference: f64,
+    /// Magnitude of the mean of [`Ground::blue_over_red_change`].
+    pub blue_over_red_difference: f64,
+    /// Magnitude of the mean of [`Ground::swir22_over_swir16_change`].
+    pub swir22_over_swir16_difference: f64,
+}
+
+/// Number of features.
+const N_FEATURES: usize = 25;
+
+impl Features {
+    /// Names of the features, in the order of [`Features::to_array`].
+    pub const NAMES: [&'static str; N_FEATURES] = [
+        "size",
+        "size_squared",
+        "elongation",
+        "thickness",
+        "red_spread",
+        "color_spread",
+        "bare_share",
+        "bare_share_spread",
+        "brightening",
+        "above_barest",
+        "new_color",
+        "wetness",
+        "growth",
+        "greened",
+        "stayed_bare",
+        "red_change",
+        "swir16_change",
+        "red_over_swir16_change",
+        "blue_over_red_change",
+        "nir_over_red_change",
+        "swir22_over_swir16_change",
+        "swir16_difference",
+        "red_over_swir16_difference",
+        "blue_over_red_difference",
+        "swir22_over_swir16_difference",
+    ];
+
+    /// The features as numbers.
+    #[must_use]
+    pub fn to_array(&self) -> [f64; N_FEATURES] {
+        [
+            self.size,
+            self.size_squared,
+            self.elongation,
+            self.thickness,
+            self.red_spread,
+            self.color_spread,
+            self.bare_share,
+            self.bare_share_spread,
+            self.brightening,
+            self.above_barest,
+            self.new_color,
+            self.wetness,
+            self.growth,
+            self.greened,
+            self.stayed_bare,
+            self.red_change,
+            self.swir16_change,
+            self.red_over_swir16_change,
+            self.blue_over_red_change,
+            self.nir_over_red_change,
+            self.swir22_over_swir16_change,
+            self.swir16_difference,
+            self.red_over_swir16_difference,
+            self.blue_over_red_difference,
+            self.swir22_over_swir16_difference,
+        ]
+    }
+}
+
+/// The weights of one cause against a pit: log odds = `intercept` + Σ weight · feature.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// Log odds of the cause against a pit where all features are 0.
+    pub intercept: f64,
+    /// One weight a feature.
+    pub weights: Features,
+}
+
+/// The multinomial logistic model of causes, with pits as its reference.
+///
+/// Source: McCullagh and Nelder (1989), Generalized Linear Models, § 5.2.4; fitted by `tests/simbench/fit_causes.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CauseModel {
+    /// A fire.
+    pub burn: Weights,
+    /// A field.
+    pub field: Weights,
+    /// A river bar or shore.
+    pub river_bar: Weights,
+    /// A road or building.
+    pub road_or_building: Weights,
+    /// Cloud or shadow.
+    pub cloud_residue: Weights,
+}
+
+/// What speaks for the causes of an object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// The features.
+    pub features: Features,
+    /// Probability of each of [`Cause::KNOWN`]; they add up to 1.
+    pub probabilities: [f64; 6],
+}
+
+impl Evidence {
+    /// Probability that the object is a pit.
+    #[must_use]
+    pub fn pit(&self) -> f64 {
+        self.probabilities[0]
+    }
+
+    /// The cause that is likelier than all others together, if there is one.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        Cause::KNOWN
+            .into_iter()
+            .zip(self.probabilities)
+            .find(|&(_, probability)| probability > LIKELIER_THAN_ALL_OTHERS)
+            .map_or(Cause::Unknown, |(cause, _)| cause)
+    }
+}
+
+impl CauseModel {
+    /// The probability of each of [`Cause::KNOWN`].
+    #[must_use]
+    pub fn weigh(&self, features: &Features) -> Evidence {
+        let values = features.to_array();
+        let of = |weights: &Weights| -> f64 {
+            weights.intercept
+                + weights
+                    .weights
+                    .to_array()
+                    .iter()
+                    .zip(values)
+                    .map(|(weight, value)| weight * value)
+                    .sum::<f64>()
+        };
+        let odds = [
+            0.0,
+            of(&self.burn),
+            of(&self.field),
+            of(&self.river_bar),
+            of(&self.road_or_building),
+            of(&self.cloud_residue),
+        ];
+        let greatest = odds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights = odds.map(|odds| (odds - greatest).exp());
+        let total: f64 = weights.iter().sum();
+        Evidence {
+            features: *features,
+            probabilities: weights.map(|weight| weight / total),
+        }
+    }
+}
+
+/// Numbers of the ground that are added up, in the order of [`measures`].
+const N_MEASURES: usize = 14;
+/// Measures are added up in whole units of so many to 1, so that sums are the same in any order and can be undone.
+const UNITS: f64 = 10_000.0;
+
+/// What is added up over the pixels of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sums {
+    pub(crate) n_pixels: i64,
+    row: i128,
+    col: i128,
+    row_row: i128,
+    col_col: i128,
+    row_col: i128,
+    measure: [i64; N_MEASURES],
+    measure_squared: [i128; N_MEASURES],
+    n_greened: i64,
+    n_stayed_bare: i64,
+}
+
+/// ln red, ln (red / swir16), bare share, brightening, above barest, new color, wet share, day of the alert / 100, the six changes
+/// against the barest ground.
+fn measures(ground: &Ground, alert_day: i32) -> [i64; N_MEASURES] {
+    [
+        f64::from(ground.red.max(1e-3)).ln(),
+        f64::from(ground.red_over_swir16.max(1e-3)).ln(),
+        f64::from(ground.bare_share),
+        f64::from(ground.brightening),
+        f64::from(ground.above_barest),
+        f64::from(ground.new_color),
+        f64::from(ground.wet_share),
+        f64::from(alert_day) / 100.0,
+        f64::from(ground.red_change),
+        f64::from(ground.swir16_change),
+        f64::from(ground.red_over_swir16_change),
+        f64::from(ground.blue_over_red_change),
+        f64::from(ground.nir_over_red_change),
+        f64::from(ground.swir22_over_swir16_change),
+    ]
+    .map(|value| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "measures are below 1e4, so they fit in units"
+        )]
+        let units = (value * UNITS).round() as i64;
+        units
+    })
+}
+
+impl Sums {
+    /// A pixel that alerted.
+    pub(crate) fn of(at: LatticePixel, finding: &Finding, alert_day: i32) -> Self {
+        let (row, col) = (i128::from(at.row), i128::from(at.col));
+        Self {
+            n_pixels: 1,
+            row,
+            col,
+            row_row: row * row,
+            col_col: col * col,
+            row_col: row * col,
+            ..Self::default()
+        }
+        .with_ground(&finding.at_alert, alert_day, 1)
+    }
+
+    /// With what the ground looks like added (`sign` 1) or taken away (−1).
+    fn with_ground(mut self, ground: &Ground, alert_day: i32, sign: i64) -> Self {
+        for (k, value) in measures(ground, alert_day).into_iter().enumerate() {
+            self.measure[k] += sign * value;
+            self.measure_squared[k] += i128::from(sign) * i128::from(value) * i128::from(value);
+        }
+        self
+    }
+
+    /// What a pixel's confirmation changes: the ground at the alert gives way to that at the confirmation.
+    pub(crate) fn of_confirmation(finding: &Finding, alert_day: i32) -> Self {
+        Self::default()
+            .with_ground(&finding.at_alert, alert_day, -1)
+            .with_ground(&finding.at_confirmation, alert_day, 1)
+    }
+
+    pub(crate) fn of_greening() -> Self {
+        Self {
+            n_greened: 1,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn of_staying_bare() -> Self {
+        Self {
+            n_stayed_bare: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The sums of both.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.combined(other, 1)
+    }
+
+    /// These sums without those of the other.
+    pub(crate) fn minus(self, other: Self) -> Self {
+        self.combined(other, -1)
+    }
+
+    fn combined(mut self, other: Self, sign: i64) -> Self {
+        let wide = i128::from(sign);
+        self.n_pixels += sign * other.n_pixels;
+        self.row += wide * other.row;
+        self.col += wide * other.col;
+        self.row_row += wide * other.row_row;
+        self.col_col += wide * other.col_col;
+        self.row_col += wide * other.row_col;
+        for k in 0..N_MEASURES {
+            self.measure[k] += sign * other.measure[k];
+            self.measure_squared[k] += wide * other.measure_squared[k];
+        }
+        self.n_greened += sign * other.n_greened;
+        self.n_stayed_bare += sign * other.n_stayed_bare;
+        self
+    }
+
+    /// The features of an object with at least one pixel.
+    pub(crate) fn features(&self) -> Features {
+        let n = self.n_pixels.max(1) as f64;
+        let mean = |k: usize| self.measure[k] as f64 / n / UNITS;
+        // Differences of whole numbers, so that nothing is lost where the mean is large.
+        let spread = |k: usize| {
+            let total = i128::from(self.n_pixels) * self.measure_squared[k]
+                - i128::from(self.measure[k]) * i128::from(self.measure[k]);
+            (total.max(0) as f64).sqrt() / n / UNITS
+        };
+        let moment = |squares: i128, a: i128, b: i128| {
+            (i128::from(self.n_pixels) * squares - a * b) as f64 / (n * n)
+        };
+        // A pixel is a square, whose variance along either axis is a twelfth.
+        let rows = moment(self.row_row, self.row, self.row) + 1.0 / 12.0;
+        let cols = moment(self.col_col, self.col, self.col) + 1.0 / 12.0;
+        let both = moment(self.row_col, self.row, self.col);
+        let middle = f64::midpoint(rows, cols);
+        let half = (((rows - cols) / 2.0).powi(2) + both * both).sqrt();
+        let (large, small) = (middle + half, (middle - half).max(1.0 / 12.0));
+        Features {
+            size: n.ln(),
+            size_squared: n.ln().powi(2),
+            elongation: 0.5 * (large / small).ln(),
+            thickness: 0.5 * small.ln(),
+            red_spread: spread(0),
+            color_spread: spread(1),
+            bare_share: mean(2),
+            bare_share_spread: spread(2),
+            brightening: mean(3),
+            above_barest: mean(4),
+            new_color: mean(5),
+            wetness: (100.0 * mean(6)).ln_1p(),
+            growth: (10.0 * spread(7)).ln_1p(),
+            greened: self.n_greened as f64 / n,
+            stayed_bare: self.n_stayed_bare as f64 / n,
+            red_change: mean(8),
+            swir16_change: mean(9),
+            red_over_swir16_change: mean(10),
+            blue_over_red_change: mean(11),
+            nir_over_red_change: mean(12),
+            swir22_over_swir16_change: mean(13),
+            swir16_difference: mean(9).abs(),
+            red_over_swir16_difference: mean(10).abs(),
+            blue_over_red_difference: mean(11).abs(),
+            swir22_over_swir16_difference: mean(13).abs(),
+        }
+    }
+}
