@@ -146,7 +146,7 @@ fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<P
             let lane = index - first;
             let n = tile.gather(lane, &looks.dates, series);
             judge_pixel(looks, index, n, series, params, |series| {
-                fit.history(lane, &history, series, n, params)
+                fit.history(lane, series, n, params)
             })
         })
         .collect()

@@ -182,18 +182,15 @@ impl TileFit {
     pub(crate) fn history(
         &self,
         lane: usize,
-        looks: &TileHistory,
         series: &mut Series,
         n: usize,
         params: &Params,
     ) -> History {
         series.residual.clear();
         series.residual.extend(
-            self.residual
+            series.place[..n]
                 .iter()
-                .zip(looks.masks)
-                .filter(|(_, mask)| mask.as_array()[lane] != 0)
-                .map(|(residual, _)| residual[lane]),
+                .map(|&place| self.residual[place as usize][lane]),
         );
         let n_water = (0..n)
             .filter(|&t| {

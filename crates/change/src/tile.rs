@@ -136,14 +136,15 @@ impl Tile {
     /// Fills a series with the clear looks at one of the pixels; returns how many of them are history.
     pub(crate) fn gather(&self, lane: usize, dates: &[LookDate], series: &mut Series) -> usize {
         series.clear();
-        series.look.extend(
-            self.masks
-                .iter()
-                .zip(&self.looks)
-                .zip(0..)
-                .filter_map(|((mask, _), place)| (mask.as_array()[lane] != 0).then_some(place)),
-        );
-        let places = &series.look;
+        // Each look is written and the next one over it where the pixel was not seen: that needs no branch.
+        series.place.resize(self.masks.len(), 0);
+        let mut n_seen = 0;
+        for (mask, look) in self.masks.iter().zip(0..) {
+            series.place[n_seen] = look;
+            n_seen += usize::from(mask.as_array()[lane] != 0);
+        }
+        series.place.truncate(n_seen);
+        let places = &series.place;
         let n = places.partition_point(|&place| (place as usize) < self.n_history);
         let band = |band: usize, out: &mut Vec<f32>| {
             out.extend(places.iter().map(|&place| {
@@ -162,9 +163,9 @@ impl Tile {
                 .zip(&series.nir)
                 .map(|(&red, &nir)| index::ndvi(red, nir)),
         );
-        for place in &mut series.look {
-            *place = self.looks[*place as usize];
-        }
+        series
+            .look
+            .extend(places.iter().map(|&place| self.looks[place as usize]));
         series
             .day
             .extend(series.look.iter().map(|&look| dates[look as usize].day));
