@@ -2,7 +2,7 @@ use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE};
 use rayon::prelude::*;
 
 use crate::history::{History, TileFit};
-use crate::lanes::N_LANES;
+use crate::lanes::{MAX_LOOKS, N_LANES};
 use crate::mask::{Observation, observation};
 use crate::series::{BLUE, LookDate, RED, Series, median};
 use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
@@ -23,7 +23,7 @@ pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band:
 ///
 /// # Errors
 ///
-/// If a required band or all history is missing, or a parameter lies outside its range.
+/// If a required band or all history is missing, a parameter lies outside its range, or there are more than 32,767 looks.
 pub fn detect(cube: &Cube, monitor_from: Day, params: &Params) -> Result<ChangeMap> {
     detect_until(cube, monitor_from, None, params)
 }
@@ -52,6 +52,12 @@ pub fn detect_until(
     if n_history == 0 {
         return Err(Error::NoHistory { monitor_from });
     }
+    if cube.days().len() > MAX_LOOKS {
+        return Err(Error::TooManyLooks {
+            n_looks: cube.days().len(),
+            most: MAX_LOOKS,
+        });
+    }
     let dates: Vec<LookDate> = cube
         .days()
         .iter()
@@ -66,6 +72,9 @@ pub fn detect_until(
         bands,
         swir22: cube.band_index(Band::Swir22),
         dates,
+        clear: std::array::from_fn(|class| {
+            -i16::from(u8::try_from(class).map(observation) == Ok(Observation::Clear))
+        }),
         n_history,
     };
     let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
@@ -124,9 +133,10 @@ fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<P
     let Work { tile, fit, series } = work;
     tile.fill(looks, first);
     let history = tile.history();
-    if lanes::count(history.masks)
+    if lanes::count(history.masks.iter().copied())
+        .to_array()
         .iter()
-        .any(|&n| n >= params.min_clear_history)
+        .any(|&n| i64::from(n) >= i64::from(params.min_clear_history))
     {
         fit.fill(&history, params);
     }
@@ -136,7 +146,7 @@ fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<P
             let lane = index - first;
             let n = tile.gather(lane, &looks.dates, series);
             judge_pixel(looks, index, n, series, params, |series| {
-                fit.history(lane, &history, series, n, params)
+                fit.history(lane, series, n, params)
             })
         })
         .collect()

@@ -18,6 +18,14 @@ pub enum Error {
         /// First day of the monitoring period.
         monitor_from: pitwatch_grid::Day,
     },
+    /// More looks than can be counted.
+    #[error("the cube has {n_looks} looks; at most {most} can be compared")]
+    TooManyLooks {
+        /// Looks of the cube.
+        n_looks: usize,
+        /// What is allowed.
+        most: usize,
+    },
     /// A parameter outside its range.
     #[error("{name} must be {range}, not {value}")]
     Parameter {

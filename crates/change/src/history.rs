@@ -56,6 +56,8 @@ pub(crate) struct TileFit {
     canopy_scale: Lanes,
     /// NDVI residuals of the history looks; any number where a pixel is not seen.
     residual: Vec<Lanes>,
+    /// 1 where a pixel is seen, else 0.
+    seen: Vec<Lanes>,
     weight: Vec<Lanes>,
     in_leaf: Vec<Mask>,
     scales: Scales,
@@ -77,6 +79,7 @@ impl TileFit {
         } = *looks;
         let Self {
             residual,
+            seen,
             weight,
             in_leaf,
             scales,
@@ -90,12 +93,13 @@ impl TileFit {
             params.noise_swir,
         ];
 
-        weight.clear();
-        weight.extend(
+        seen.clear();
+        seen.extend(
             masks
                 .iter()
-                .map(|mask| mask.map(|is_seen| f32::from(-is_seen))),
+                .map(|mask| mask.to_array().map(|is_seen| f32::from(-is_seen))),
         );
+        weight.clone_from(seen);
         // The weights rest on NDVI and red alone; the other series are fitted once, with the last weights.
         for _ in 0..params.robust_passes {
             let pair = harmonic::fit(
@@ -109,21 +113,19 @@ impl TileFit {
                 residuals(observed[k], regressors, coefficients, residual);
                 let scale = scales.of(residual, masks, floor[k]);
                 for (weight, residual) in weight.iter_mut().zip(residual.iter()) {
-                    for lane in 0..N_LANES {
-                        weight[lane] = weight[lane].max(residual[lane].abs() / scale[lane]);
+                    for place in 0..N_PARTS {
+                        let distance = part(residual, place).abs() / part(&scale, place);
+                        set_part(weight, place, part(weight, place).fast_max(distance));
                     }
                 }
             }
             // What was the larger distance becomes the weight.
-            for (weight, mask) in weight.iter_mut().zip(masks) {
-                for lane in 0..N_LANES {
-                    let distance = weight[lane];
-                    let seen = if distance > params.huber {
-                        params.huber / distance
-                    } else {
-                        1.0
-                    };
-                    weight[lane] = if mask[lane] != 0 { seen } else { 0.0 };
+            let huber = f32x4::splat(params.huber);
+            for (weight, seen) in weight.iter_mut().zip(seen.iter()) {
+                for place in 0..N_PARTS {
+                    let distance = part(weight, place);
+                    let less = distance.simd_gt(huber).select(huber / distance, f32x4::ONE);
+                    set_part(weight, place, less * part(seen, place));
                 }
             }
         }
@@ -135,15 +137,18 @@ impl TileFit {
             self.scale[k] = scales.of(residual, masks, floor[k]);
         }
         // NDVI varies less in leaf than over the year, with its snow and its thaw.
+        let canopy_ndvi = f32x4::splat(params.canopy_ndvi);
         in_leaf.clear();
         in_leaf.extend(masks.iter().zip(residual.iter()).zip(observed[NDVI]).map(
-            |((mask, residual), value)| -> Mask {
-                std::array::from_fn(|lane| {
-                    mask[lane] & -i16::from(value[lane] - residual[lane] > params.canopy_ndvi)
-                })
+            |((&mask, residual), value)| {
+                mask & lanes::mask_of(std::array::from_fn(|place| {
+                    (part(value, place) - part(residual, place)).simd_gt(canopy_ndvi)
+                }))
             },
         ));
-        let is_enough = lanes::count(in_leaf).map(|n| n >= params.min_clear_history);
+        let is_enough = lanes::count(in_leaf.iter().copied())
+            .to_array()
+            .map(|n| i64::from(n) >= i64::from(params.min_clear_history));
         self.canopy_scale = self.scale[NDVI];
         if is_enough.contains(&true) {
             let in_leaf = scales.of(residual, in_leaf, floor[NDVI]);
@@ -162,6 +167,7 @@ impl TileFit {
             self.range[k] = tails.map(|share| {
                 quantiles
                     .quantile_of_integers(share)
+                    .to_array()
                     .map(|value| f32::from(value) * REFLECTANCE_SCALE)
             });
         }
@@ -176,18 +182,15 @@ impl TileFit {
     pub(crate) fn history(
         &self,
         lane: usize,
-        looks: &TileHistory,
         series: &mut Series,
         n: usize,
         params: &Params,
     ) -> History {
         series.residual.clear();
         series.residual.extend(
-            self.residual
+            series.place[..n]
                 .iter()
-                .zip(looks.masks)
-                .filter(|(_, mask)| mask[lane] != 0)
-                .map(|(residual, _)| residual[lane]),
+                .map(|&place| self.residual[place as usize][lane]),
         );
         let n_water = (0..n)
             .filter(|&t| {
@@ -271,8 +274,13 @@ struct Scales {
 impl Scales {
     fn of(&mut self, residuals: &[Lanes], masks: &[Mask], floor: f32) -> Lanes {
         self.absolute.clear();
-        self.absolute
-            .extend(residuals.iter().map(|row| row.map(f32::abs)));
+        self.absolute.extend(residuals.iter().map(|row| {
+            let mut absolute = [0.0; N_LANES];
+            for place in 0..N_PARTS {
+                set_part(&mut absolute, place, part(row, place).abs());
+            }
+            absolute
+        }));
         self.quantiles.set(&self.absolute, masks);
         self.quantiles
             .quantile(&self.absolute, 0.5)

@@ -3,7 +3,7 @@
 //! Loops over looks that add something up are written with vectors of the crate `wide`: from plain loops over arrays the
 //! compiler makes vectors of looks instead of lanes, with a step for each lane to gather them.
 
-use wide::{bytemuck, f32x4, i16x8, i16x16, i32x4};
+use wide::{bytemuck, f32x4, i16x8, i16x16, i32x4, i32x8};
 
 /// Pixels that are worked on at once: two vectors of 16-bit integers on any x86-64.
 pub const N_LANES: usize = 16;
@@ -11,11 +11,14 @@ pub const N_LANES: usize = 16;
 /// A number a pixel.
 pub(crate) type Lanes = [f32; N_LANES];
 
-/// −1 where a pixel has a value, else 0.
-pub(crate) type Mask = [i16; N_LANES];
+/// A 16-bit integer a pixel.
+pub(crate) type Integers = i16x16;
 
-/// Looks that are counted in 16 bits before the sum moves on to wider ones.
-const N_COUNTED: usize = i16::MAX as usize;
+/// −1 where a pixel has a value, else 0.
+pub(crate) type Mask = i16x16;
+
+/// Most looks that can be counted in 16 bits: four centuries of the present revisit.
+pub(crate) const MAX_LOOKS: usize = i16::MAX as usize;
 
 /// Vectors of four numbers that make up all lanes.
 pub(crate) const N_PARTS: usize = N_LANES / 4;
@@ -32,33 +35,35 @@ pub(crate) fn set_part(lanes: &mut Lanes, part: usize, values: f32x4) {
     lanes.as_chunks_mut().0[part] = values.to_array();
 }
 
-/// The number of looks at which each lane's mask is set.
-pub(crate) fn count(masks: &[Mask]) -> [u32; N_LANES] {
-    count_set(masks.iter().map(|mask| i16x16::new(*mask)))
+/// All lanes of their parts.
+#[inline(always)]
+pub(crate) fn join(parts: [f32x4; N_PARTS]) -> Lanes {
+    bytemuck::cast(parts)
 }
 
-/// How often each lane is −1 rather than 0.
+/// Integers as numbers.
 #[inline(always)]
-fn count_set(masks: impl ExactSizeIterator<Item = i16x16>) -> [u32; N_LANES] {
-    let mut total = [0; N_LANES];
-    let mut add = |count: i16x16| {
-        for (total, count) in total.iter_mut().zip(count.to_array()) {
-            *total += u32::from(count.cast_unsigned());
-        }
-    };
-    let mut count = i16x16::ZERO;
-    let mut n_counted = 0;
+pub(crate) fn floats(values: Integers) -> [f32x4; N_PARTS] {
+    let [low, high]: [i16x8; 2] = bytemuck::cast(values);
+    let [a, b]: [i32x4; 2] = bytemuck::cast(i32x8::from_i16x8(low));
+    let [c, d]: [i32x4; 2] = bytemuck::cast(i32x8::from_i16x8(high));
+    [a, b, c, d].map(|part| part.round_float())
+}
+
+/// The number of looks, at most [`MAX_LOOKS`], at which each lane's mask is set.
+#[inline(always)]
+pub(crate) fn count(masks: impl Iterator<Item = Mask>) -> Integers {
+    let mut count = Integers::ZERO;
     for mask in masks {
-        if n_counted == N_COUNTED {
-            add(count);
-            count = i16x16::ZERO;
-            n_counted = 0;
-        }
-        count -= mask;
-        n_counted += 1;
+        count += mask;
     }
-    add(count);
-    total
+    Integers::ZERO - count
+}
+
+/// The mask of four times four comparisons.
+#[inline(always)]
+pub(crate) fn mask_of(is_true: [f32x4; N_PARTS]) -> Mask {
+    narrow(is_true.map(bytemuck::cast))
 }
 
 /// Medians and quantiles of series of several pixels, some looks masked.
@@ -69,7 +74,7 @@ fn count_set(masks: impl ExactSizeIterator<Item = i16x16>) -> [u32; N_LANES] {
 #[derive(Debug, Default)]
 pub(crate) struct Quantiles {
     /// How many values each lane has.
-    n: [u32; N_LANES],
+    n: Integers,
     /// The upper 16 bits of the values, or the whole of 16-bit values.
     upper: Keys,
     /// The lower 16 bits of those values that share the upper ones with the value sought.
@@ -77,30 +82,30 @@ pub(crate) struct Quantiles {
 }
 
 impl Quantiles {
-    /// Sets the values: one row a look, those that count masked by −1. None may be NaN.
+    /// Sets the values: one row a look, at most [`MAX_LOOKS`]. None may be NaN.
     pub(crate) fn set(&mut self, values: &[Lanes], masks: &[Mask]) {
-        self.n = count(masks);
+        self.n = count(masks.iter().copied());
         self.upper.clear();
         for (values, mask) in values.iter().zip(masks) {
             let keys: [i32x4; N_PARTS] =
                 std::array::from_fn(|part| order_keys(self::part(values, part)) >> 16);
-            self.upper.push(narrow(keys), i16x16::new(*mask));
+            self.upper.push(narrow(keys), *mask);
         }
     }
 
     /// As [`Quantiles::set`], for values of 16 bits.
-    pub(crate) fn set_integers(&mut self, values: &[[i16; N_LANES]], masks: &[Mask]) {
-        self.n = count(masks);
+    pub(crate) fn set_integers(&mut self, values: &[Integers], masks: &[Mask]) {
+        self.n = count(masks.iter().copied());
         self.upper.clear();
         for (values, mask) in values.iter().zip(masks) {
-            self.upper.push(i16x16::new(*values), i16x16::new(*mask));
+            self.upper.push(*values, *mask);
         }
     }
 
     /// Where in ascending order the value lies below which a share of each lane's values lies (the next one up).
-    fn places(&self, share: f32) -> [u32; N_LANES] {
-        self.n
-            .map(|n| ((n as f32 * share) as u32).min(n.saturating_sub(1)))
+    fn places(&self, share: f32) -> Integers {
+        let place = |n: i16| ((f32::from(n) * share) as i16).min(n - 1).max(0);
+        Integers::new(self.n.to_array().map(place))
     }
 
     /// The value of each lane below which a share of its values lies; any number in a lane that has none.
@@ -114,18 +119,18 @@ impl Quantiles {
         for (&keys, values) in self.upper.keys.iter().zip(values) {
             let lower: [i32x4; N_PARTS] =
                 std::array::from_fn(|part| (order_keys(self::part(values, part)) << 16) >> 16);
-            self.lower
-                .push(narrow(lower) ^ half, keys.simd_eq(i16x16::new(upper)));
+            self.lower.push(narrow(lower) ^ half, keys.simd_eq(upper));
         }
         let (lower, _) = self.lower.select(place);
+        let (upper, lower) = (upper.to_array(), (lower ^ half).to_array());
         std::array::from_fn(|lane| {
-            let lower = (lower[lane] ^ i16::MIN).cast_unsigned();
-            value_of((i32::from(upper[lane]) << 16) | i32::from(lower))
+            let lower = i32::from(lower[lane].cast_unsigned());
+            value_of((i32::from(upper[lane]) << 16) | lower)
         })
     }
 
     /// As [`Quantiles::quantile`], for values of 16 bits.
-    pub(crate) fn quantile_of_integers(&self, share: f32) -> [i16; N_LANES] {
+    pub(crate) fn quantile_of_integers(&self, share: f32) -> Integers {
         self.upper.select(self.places(share)).0
     }
 }
@@ -133,60 +138,60 @@ impl Quantiles {
 /// One integer a look and lane, some of them absent.
 #[derive(Debug, Default)]
 struct Keys {
-    keys: Vec<i16x16>,
-    least: i16x16,
-    greatest: i16x16,
+    keys: Vec<Integers>,
+    n: Integers,
+    least: Integers,
+    greatest: Integers,
 }
 
 impl Keys {
     /// The key where there is no value: no bound lies above it, so it is never counted.
-    const ABSENT: i16x16 = i16x16::splat(i16::MAX);
+    const ABSENT: Integers = Integers::splat(i16::MAX);
 
     fn clear(&mut self) {
         self.keys.clear();
+        self.n = Integers::ZERO;
         self.least = Self::ABSENT;
-        self.greatest = i16x16::splat(i16::MIN);
+        self.greatest = Integers::splat(i16::MIN);
     }
 
     #[inline(always)]
-    fn push(&mut self, keys: i16x16, mask: i16x16) {
+    fn push(&mut self, keys: Integers, mask: Mask) {
         let keys = (keys & mask) | (Self::ABSENT & !mask);
         self.keys.push(keys);
+        self.n -= mask;
         self.least = self.least.min(keys);
         // Flipped, what is absent is the least of all instead.
         self.greatest = self.greatest.max(keys ^ !mask);
     }
 
     /// The key at each lane's place in ascending order, and its place among the keys that equal it.
-    fn select(&self, place: [u32; N_LANES]) -> ([i16; N_LANES], [u32; N_LANES]) {
-        // The key sought is `low` or above and below `high`.
-        let mut low = self.least.to_array().map(i32::from);
-        let mut high = self.greatest.to_array().map(|key| i32::from(key) + 1);
-        let mut n_below = [0; N_LANES];
+    fn select(&self, place: Integers) -> (Integers, Integers) {
+        // The key sought lies between these or is one of them.
+        let (mut low, mut high) = (self.least, self.greatest);
+        // How many keys lie below `low`, and up to `high`.
+        let (mut n_below, mut n_up_to) = (Integers::ZERO, self.n);
+        let one = Integers::splat(1);
         loop {
-            let mut widest = 0;
-            let mut middle = [0; N_LANES];
-            for lane in 0..N_LANES {
-                widest = widest.max(high[lane] - low[lane]);
-                middle[lane] = ((low[lane] + high[lane]) >> 1) as i16;
-            }
-            if widest <= 1 {
+            let is_open = low.simd_lt(high) & (n_up_to - n_below).simd_gt(one);
+            if !is_open.any() {
                 break;
             }
-            let bound = i16x16::new(middle);
-            let n = count_set(self.keys.iter().map(|keys| keys.simd_lt(bound)));
-            for lane in 0..N_LANES {
-                let middle = i32::from(middle[lane]);
-                let is_above = n[lane] <= place[lane];
-                low[lane] = if is_above { middle } else { low[lane] };
-                n_below[lane] = if is_above { n[lane] } else { n_below[lane] };
-                high[lane] = if is_above { high[lane] } else { middle };
-            }
+            // The mean rounded up, without overflow.
+            let bound = (low | high) - ((low ^ high) >> 1);
+            let n = count(self.keys.iter().map(|keys| keys.simd_lt(bound)));
+            let is_below = n.simd_gt(place);
+            high = is_below.select(bound - one, high);
+            n_up_to = is_below.select(n, n_up_to);
+            low = is_below.select(low, bound);
+            n_below = is_below.select(n_below, n);
         }
-        (
-            low.map(|key| key as i16),
-            std::array::from_fn(|lane| place[lane] - n_below[lane]),
-        )
+        // Where one key is left it is the least that is not below.
+        let mut key = Self::ABSENT;
+        for &keys in &self.keys {
+            key = key.min(keys.simd_lt(low).select(Self::ABSENT, keys));
+        }
+        (key, place - n_below)
     }
 }
 
@@ -232,7 +237,7 @@ mod tests {
         let row = prop::collection::vec(lane, N_LANES).prop_map(|lanes| {
             (
                 std::array::from_fn(|lane| lanes[lane].0),
-                std::array::from_fn(|lane| -i16::from(lanes[lane].1)),
+                Mask::new(std::array::from_fn(|lane| -i16::from(lanes[lane].1))),
             )
         });
         prop::collection::vec(row, 1..60)
@@ -242,17 +247,17 @@ mod tests {
         #[test]
         fn a_quantile_is_the_value_at_its_place_in_order(looks in looks(), share in 0.0f32..=1.0) {
             let (values, masks): (Vec<Lanes>, Vec<Mask>) = looks.into_iter().unzip();
-            let integers: Vec<[i16; N_LANES]> = values.iter().map(|row| row.map(|value| (value * 5.0) as i16)).collect();
+            let integers: Vec<Integers> = values.iter().map(|row| Integers::new(row.map(|value| (value * 5.0) as i16))).collect();
             let mut quantiles = Quantiles::default();
             quantiles.set(&values, &masks);
             let found = quantiles.quantile(&values, share);
             quantiles.set_integers(&integers, &masks);
-            let found_integers = quantiles.quantile_of_integers(share);
+            let found_integers = quantiles.quantile_of_integers(share).to_array();
             for lane in 0..N_LANES {
-                let seen = || (0..values.len()).filter(|&t| masks[t][lane] != 0);
+                let seen = || (0..values.len()).filter(|&t| masks[t].to_array()[lane] != 0);
                 let mut sorted: Vec<f32> = seen().map(|t| values[t][lane]).collect();
                 sorted.sort_by(f32::total_cmp);
-                let mut sorted_integers: Vec<i16> = seen().map(|t| integers[t][lane]).collect();
+                let mut sorted_integers: Vec<i16> = seen().map(|t| integers[t].to_array()[lane]).collect();
                 sorted_integers.sort_unstable();
                 if !sorted.is_empty() {
                     let place = ((sorted.len() as f32 * share) as usize).min(sorted.len() - 1);

@@ -25,6 +25,8 @@ pub(crate) struct LookDate {
 pub(crate) struct Series {
     /// Place in the cube's list of looks.
     pub(crate) look: Vec<u32>,
+    /// Place among the looks of the pixel's tile.
+    pub(crate) place: Vec<u32>,
     pub(crate) day: Vec<Day>,
     pub(crate) regressors: Vec<[f32; N_COEFFICIENTS]>,
     pub(crate) values: [Vec<f32>; N_SERIES],
@@ -38,6 +40,7 @@ pub(crate) struct Series {
 impl Series {
     pub(crate) fn clear(&mut self) {
         self.look.clear();
+        self.place.clear();
         self.day.clear();
         self.regressors.clear();
         self.values.iter_mut().for_each(Vec::clear);

@@ -1,12 +1,12 @@
 //! A few pixels of a cube beside each other, look by look: what the fit works on.
 
-use pitwatch_grid::{Cube, MISSING_REFLECTANCE};
+use pitwatch_grid::{Cube, MISSING_REFLECTANCE, NOT_ACQUIRED};
+use wide::f32x4;
 
 use crate::harmonic::N_COEFFICIENTS;
 use crate::index;
-use crate::lanes::{Lanes, Mask, N_LANES};
-use crate::mask::{Observation, observation};
-use crate::series::{BLUE, LookDate, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series};
+use crate::lanes::{self, Integers, Lanes, Mask, N_LANES};
+use crate::series::{BLUE, LookDate, N_SERIES, RED, SWIR16, SWIR22, Series};
 
 /// Reflectance is held × 10,000 in a [`Cube`].
 pub(crate) const REFLECTANCE_SCALE: f32 = 1e-4;
@@ -22,6 +22,8 @@ pub(crate) struct Looks<'a> {
     /// Place of swir22. Where it is not given it is 0 in all looks: it then departs from nothing.
     pub(crate) swir22: Option<usize>,
     pub(crate) dates: Vec<LookDate>,
+    /// −1 for each class that shows the ground, else 0.
+    pub(crate) clear: [i16; 256],
     pub(crate) n_history: usize,
 }
 
@@ -35,7 +37,7 @@ pub(crate) struct Tile {
     /// Which pixels each look shows.
     masks: Vec<Mask>,
     /// Digital numbers of blue, green, red, nir, swir16 and swir22.
-    bands: [Vec<[i16; N_LANES]>; N_BANDS],
+    bands: [Vec<Integers>; N_BANDS],
     /// How many of the looks are history.
     n_history: usize,
     /// Of the history, the regressors and the series that are modelled; 0 where a pixel is not seen.
@@ -50,7 +52,7 @@ pub(crate) struct TileHistory<'a> {
     /// The series that are modelled; 0 where a pixel is not seen.
     pub(crate) series: [&'a [Lanes]; N_SERIES],
     /// Digital numbers of the same; NDVI's are empty.
-    pub(crate) integers: [&'a [[i16; N_LANES]]; N_SERIES],
+    pub(crate) integers: [&'a [Integers]; N_SERIES],
 }
 
 impl Tile {
@@ -65,27 +67,25 @@ impl Tile {
             if time == looks.n_history {
                 self.n_history = self.looks.len();
             }
-            let classes: [u8; N_LANES] = part(looks.cube.classes(time), first, NOT_CLEAR);
-            let mut mask: Mask = classes.map(|class| -i16::from(is_clear(class)));
-            if mask == [0; N_LANES] {
+            let classes = part(looks.cube.classes(time), first, NOT_ACQUIRED);
+            let mut mask = Mask::new(classes.map(|class| looks.clear[usize::from(class)]));
+            if !mask.any() {
                 continue;
             }
-            let band = |band| part(looks.cube.plane(band, time), first, MISSING_REFLECTANCE);
+            let band = |band| {
+                Integers::new(part(
+                    looks.cube.plane(band, time),
+                    first,
+                    MISSING_REFLECTANCE,
+                ))
+            };
             let [blue, green, red, nir, swir16] = looks.bands.map(band);
-            let bands: [[i16; N_LANES]; N_BANDS] = [
-                blue,
-                green,
-                red,
-                nir,
-                swir16,
-                looks.swir22.map_or([0; N_LANES], band),
-            ];
-            for values in &bands {
-                for lane in 0..N_LANES {
-                    mask[lane] &= -i16::from(values[lane] != MISSING_REFLECTANCE);
-                }
+            let swir22 = looks.swir22.map_or(Integers::ZERO, band);
+            let bands: [Integers; N_BANDS] = [blue, green, red, nir, swir16, swir22];
+            for values in bands {
+                mask &= !values.simd_eq(Integers::splat(MISSING_REFLECTANCE));
             }
-            if mask == [0; N_LANES] {
+            if !mask.any() {
                 continue;
             }
             #[expect(
@@ -99,19 +99,21 @@ impl Tile {
             }
             if time < looks.n_history {
                 self.regressors.push(date.regressors);
-                let reflectance = |values: &[i16; N_LANES]| -> Lanes {
-                    std::array::from_fn(|lane| {
-                        f32::from(values[lane] & mask[lane]) * REFLECTANCE_SCALE
-                    })
+                let reflectance = |values: Integers| {
+                    lanes::floats(values & mask).map(|part| part * f32x4::splat(REFLECTANCE_SCALE))
                 };
-                let (red, nir) = (reflectance(&red), reflectance(&nir));
-                self.series[NDVI].push(std::array::from_fn(|lane| {
-                    index::ndvi(red[lane], nir[lane])
-                }));
-                self.series[BLUE].push(reflectance(&blue));
-                self.series[RED].push(red);
-                self.series[SWIR16].push(reflectance(&swir16));
-                self.series[SWIR22].push(reflectance(&bands[5]));
+                let (red, nir) = (reflectance(red), reflectance(nir));
+                let ndvi = std::array::from_fn(|part| index::ndvi_of_four(red[part], nir[part]));
+                let modelled = [
+                    ndvi,
+                    reflectance(blue),
+                    red,
+                    reflectance(swir16),
+                    reflectance(swir22),
+                ];
+                for (all, values) in self.series.iter_mut().zip(modelled) {
+                    all.push(lanes::join(values));
+                }
             }
         }
         if looks.n_history == looks.dates.len() {
@@ -134,18 +136,19 @@ impl Tile {
     /// Fills a series with the clear looks at one of the pixels; returns how many of them are history.
     pub(crate) fn gather(&self, lane: usize, dates: &[LookDate], series: &mut Series) -> usize {
         series.clear();
-        series.look.extend(
-            self.masks
-                .iter()
-                .zip(&self.looks)
-                .zip(0..)
-                .filter_map(|((mask, _), place)| (mask[lane] != 0).then_some(place)),
-        );
-        let places = &series.look;
+        // Each look is written and the next one over it where the pixel was not seen: that needs no branch.
+        series.place.resize(self.masks.len(), 0);
+        let mut n_seen = 0;
+        for (mask, look) in self.masks.iter().zip(0..) {
+            series.place[n_seen] = look;
+            n_seen += usize::from(mask.as_array()[lane] != 0);
+        }
+        series.place.truncate(n_seen);
+        let places = &series.place;
         let n = places.partition_point(|&place| (place as usize) < self.n_history);
         let band = |band: usize, out: &mut Vec<f32>| {
             out.extend(places.iter().map(|&place| {
-                f32::from(self.bands[band][place as usize][lane]) * REFLECTANCE_SCALE
+                f32::from(self.bands[band][place as usize].as_array()[lane]) * REFLECTANCE_SCALE
             }));
         };
         band(0, &mut series.values[BLUE]);
@@ -160,9 +163,9 @@ impl Tile {
                 .zip(&series.nir)
                 .map(|(&red, &nir)| index::ndvi(red, nir)),
         );
-        for place in &mut series.look {
-            *place = self.looks[*place as usize];
-        }
+        series
+            .look
+            .extend(places.iter().map(|&place| self.looks[place as usize]));
         series
             .day
             .extend(series.look.iter().map(|&look| dates[look as usize].day));
@@ -174,13 +177,6 @@ impl Tile {
         );
         n
     }
-}
-
-/// A class that is not clear.
-const NOT_CLEAR: u8 = pitwatch_grid::NOT_ACQUIRED;
-
-fn is_clear(class: u8) -> bool {
-    observation(class) == Observation::Clear
 }
 
 /// The values of a tile's pixels; `missing` behind the end of the plane.
