@@ -14,7 +14,7 @@ pub enum PixelState {
     Cleared = 2,
     /// Excavation, provisional: early evidence, may still be retracted.
     Provisional = 3,
-    /// Excavation, confirmed by persistence.
+    /// Excavation that persisted; whether its object is confirmed, `sites` says.
     Confirmed = 4,
     /// Not observable: the ground was bare or water through its own history, so digging cannot be told from it.
     BareHistory = 5,

@@ -33,6 +33,12 @@ impl Day {
         self.date().ordinal()
     }
 
+    /// Month of the year, 1 to 12.
+    #[must_use]
+    pub fn month(self) -> u32 {
+        self.date().month()
+    }
+
     /// Calendar year.
     #[must_use]
     pub fn year(self) -> i32 {

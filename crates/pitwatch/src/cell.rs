@@ -32,6 +32,8 @@ pub(crate) struct CellResult {
     pub(crate) changed: Vec<ChangedPixel>,
     /// What was found in the last part of the history, monitored as a replay; empty without a budget of false alerts.
     pub(crate) replayed: Vec<ChangedPixel>,
+    /// How many pixels of the area the replay could observe.
+    pub(crate) n_replayed: u64,
     /// For each look, how many pixels of the area it saw clear.
     pub(crate) n_clear: Vec<u64>,
     /// What could not be read: scene and reason.
@@ -203,35 +205,42 @@ impl CellWork<'_> {
                     .filter(|&pixel| is_clear(pixel))
                     .count() as u64;
             }
-            if let Some(budget) = self.pipeline.sites.budget {
-                let until = self.pipeline.monitor_from;
-                let from = replay_from(until, budget);
-                let map =
-                    pitwatch_change::detect_until(&cube, from, Some(until), &self.pipeline.change)?;
-                let is_inside = |pixel: &ChangedPixel| {
-                    let origin = geobox.lattice_origin();
-                    let row = usize::try_from(pixel.at.row - origin.row).unwrap_or(usize::MAX);
-                    let col = usize::try_from(pixel.at.col - origin.col).unwrap_or(usize::MAX);
-                    inside[row * block.width + col]
-                };
-                result
-                    .replayed
-                    .extend(map.changed_pixels().filter(is_inside));
-            }
-            let map =
-                pitwatch_change::detect(&cube, self.pipeline.monitor_from, &self.pipeline.change)?;
             let origin = geobox.lattice_origin();
-            for (index, verdict) in map.pixels.iter().enumerate() {
-                let (row, col) = (index / block.width, index % block.width);
+            // Row and column in the block of each pixel of the area.
+            let places = || {
+                (0..inside.len())
+                    .filter(|&index| inside[index])
+                    .map(|index| (index, index / block.width, index % block.width))
+            };
+            let at = |row: usize, col: usize| LatticePixel {
+                row: origin.row + row as i64,
+                col: origin.col + col as i64,
+            };
+            let monitor_from = self.pipeline.monitor_from;
+            let replay_from = self
+                .pipeline
+                .sites
+                .budget
+                .map(|budget| replay_from(monitor_from, budget));
+            // Without a look before it there is nothing to replay on, which `n_replayed` says.
+            if let Some(from) = replay_from.filter(|&from| cube.days().first() < Some(&from)) {
+                let map = pitwatch_change::detect_until(
+                    &cube,
+                    from,
+                    Some(monitor_from),
+                    &self.pipeline.change,
+                )?;
+                for (index, row, col) in places() {
+                    let verdict = &map.pixels[index];
+                    result.n_replayed += u64::from(verdict.state.is_observable());
+                    result.replayed.extend(verdict.changes(at(row, col)));
+                }
+            }
+            let map = pitwatch_change::detect(&cube, monitor_from, &self.pipeline.change)?;
+            for (index, row, col) in places() {
                 let place =
                     (block.row - cell.row + row) * cell.width + (block.col - cell.col + col);
-                if inside[index] {
-                    let at = LatticePixel {
-                        row: origin.row + row as i64,
-                        col: origin.col + col as i64,
-                    };
-                    result.set(place, at, verdict);
-                }
+                result.set(place, at(row, col), &map.pixels[index]);
             }
         }
         // The findings of a pixel are in order of time already.
@@ -252,6 +261,7 @@ impl CellResult {
             after_rgb: vec![0; 3 * n_pixels],
             changed: Vec::new(),
             replayed: Vec::new(),
+            n_replayed: 0,
             n_clear: vec![0; n_looks],
             failures: BTreeMap::new(),
         }
@@ -282,6 +292,7 @@ impl CellResult {
         out.all(&self.n_clear, |value| value.to_le_bytes());
         out.changed(&self.changed);
         out.changed(&self.replayed);
+        out.u64(self.n_replayed);
         out.u64(self.failures.len() as u64);
         for (scene, reason) in &self.failures {
             for text in [scene, reason] {
@@ -305,6 +316,7 @@ impl CellResult {
         let n_clear = read.all(n_looks, u64::from_le_bytes)?;
         let changed = read.changed()?;
         let replayed = read.changed()?;
+        let n_replayed = read.one(u64::from_le_bytes)?;
         let mut failures = BTreeMap::new();
         for _ in 0..read.u64()? {
             let mut text = || -> Option<String> {
@@ -323,6 +335,7 @@ impl CellResult {
             after_rgb,
             changed,
             replayed,
+            n_replayed,
             n_clear,
             failures,
         })
@@ -330,7 +343,7 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 4\n";
+const MAGIC: &[u8] = b"pitwatch cell 5\n";
 
 /// Numbers of a [`Ground`].
 const N_NUMBERS: usize = 17;
@@ -553,6 +566,7 @@ mod tests {
         );
         result.n_clear[1] = 5;
         result.replayed = result.changed[..1].to_vec();
+        result.n_replayed = 4;
         result
             .failures
             .insert("S2A_1".into(), "block 3 is cut short".into());

@@ -309,6 +309,13 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
             ));
         }
     }
+    if sites.retract_probability > sites.confirm_probability {
+        return Err(anyhow!(
+            "{}: retract_probability is at most confirm_probability, {}, or what is confirmed would be taken back at once",
+            at("retract_probability"),
+            sites.confirm_probability
+        ));
+    }
     if sites.join_days < 0 {
         return Err(anyhow!(
             "{}: join_days is a number of days, 0 or more, not {}",

@@ -348,7 +348,7 @@ fn gather(
 ) -> Result<AreaResult> {
     let (mut changed, mut replayed) = (Vec::new(), Vec::new());
     let mut n_clear = vec![0; watch.reader.looks().len()];
-    let (mut n_pixels, mut n_observable) = (0, 0);
+    let (mut n_pixels, mut n_observable, mut n_replayed) = (0, 0, 0);
     let mut failures = BTreeMap::new();
     for &cell in &cells.cells {
         let result = read_cell(&watch, pipeline, &cells, cell)?;
@@ -364,10 +364,11 @@ fn gather(
         merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
         replayed.extend(result.replayed);
+        n_replayed += result.n_replayed;
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
     let (params, false_alert_budget) =
-        within_budget(&watch, pipeline, &looks, &replayed, n_observable)?;
+        within_budget(&watch, pipeline, &looks, &replayed, n_replayed)?;
     let pitwatch_sites::Found {
         mut alerts,
         retractions,
@@ -397,38 +398,48 @@ fn gather(
 /// What the replay of the history cannot see.
 const REPLAY_CAVEAT: &str = "all that the replay found is taken for false; fields, roads and buildings that are new \
                              come on top";
+/// Why there is nothing to go by.
+const NO_REPLAY: &str = "cannot tell: no ground could be observed in the replay, since the looks before it are too few; \
+                         report_probability is that of the pipeline file, and the budget is not kept";
 
 /// The numbers that objects are made with: where the pipeline file sets a budget of false alerts, the least probability of
 /// an alert follows from the replay of the area's history.
+///
+/// A replay that saw no ground says nothing of false alerts, which is not the same as none.
 fn within_budget(
     watch: &Watch,
     pipeline: &Pipeline,
     looks: &[UtcTime],
     replayed: &[ChangedPixel],
-    n_observable: u64,
+    n_replayed: u64,
 ) -> Result<(pitwatch_sites::Params, Option<FalseAlertBudget>)> {
     let mut params = pipeline.sites;
     let Some(budget) = params.budget else {
         return Ok((params, None));
     };
-    let replay_from = replay_from(pipeline.monitor_from, budget);
-    let observable_km2 = n_observable as f64 * watch.geobox.pixel_area_m2() / M2_PER_KM2;
-    let years = f64::from(budget.replay_days) / DAYS_PER_YEAR;
-    let n_allowed = budget.false_alerts_per_100_km2_year * observable_km2 / 100.0 * years;
-    let replay = pitwatch_sites::replay(&watch.geobox, looks, replayed, &params, n_allowed)?;
-    params.report_probability = replay.report_probability;
-    params.confirm_probability = params.confirm_probability.max(replay.report_probability);
-    let stated = FalseAlertBudget {
+    let observable_km2 = n_replayed as f64 * watch.geobox.pixel_area_m2() / M2_PER_KM2;
+    let mut stated = FalseAlertBudget {
         area_id: watch.area_id.clone(),
         false_alerts_per_100_km2_year: budget.false_alerts_per_100_km2_year,
-        replay_from: replay_from.to_string(),
+        replay_from: replay_from(pipeline.monitor_from, budget).to_string(),
         replay_until: pipeline.monitor_from.to_string(),
         observable_km2,
-        n_all: replay.n_all as u64,
-        n_alerts: replay.n_alerts as u64,
-        report_probability: replay.report_probability,
-        caveat: REPLAY_CAVEAT.to_owned(),
+        n_all: None,
+        n_alerts: None,
+        report_probability: params.report_probability,
+        caveat: NO_REPLAY.to_owned(),
     };
+    if n_replayed > 0 {
+        let years = f64::from(budget.replay_days) / DAYS_PER_YEAR;
+        let n_allowed = budget.false_alerts_per_100_km2_year * observable_km2 / 100.0 * years;
+        let replay = pitwatch_sites::replay(&watch.geobox, looks, replayed, &params, n_allowed)?;
+        params.report_probability = replay.report_probability;
+        params.confirm_probability = params.confirm_probability.max(replay.report_probability);
+        stated.n_all = Some(replay.n_all as u64);
+        stated.n_alerts = Some(replay.n_alerts as u64);
+        stated.report_probability = replay.report_probability;
+        stated.caveat = REPLAY_CAVEAT.to_owned();
+    }
     Ok((params, Some(stated)))
 }
 

@@ -336,6 +336,7 @@ impl Measuring<'_> {
         for (verdict, inside) in map.pixels.iter_mut().zip(inside) {
             if !inside {
                 verdict.finding = None;
+                verdict.retracted.clear();
             }
         }
         let changed: Vec<_> = map.changed_pixels().collect();
@@ -450,24 +451,7 @@ fn judge(
 
 /// The quarter of the year, 0 to 3.
 fn season_of(day: Day) -> usize {
-    // Years of 365 days have their quarters' first days at 1, 91, 182 and 274.
-    let leap = u32::from(Day::ordinal(last_day_of_year(day)) == 366);
-    let ordinal = day.ordinal();
-    [91, 182, 274]
-        .iter()
-        .filter(|&&first| ordinal >= first + leap)
-        .count()
-}
-
-fn last_day_of_year(day: Day) -> Day {
-    let (ordinal, year) = (day.ordinal(), day.year());
-    let rest = i32::try_from(366_u32.saturating_sub(ordinal)).unwrap_or(0);
-    let last = Day(day.0 + rest);
-    if last.year() == year {
-        last
-    } else {
-        Day(last.0 - 1)
-    }
+    (day.month() as usize - 1) / 3
 }
 
 /// Counts the pits that were found at one tier.
@@ -797,7 +781,11 @@ impl Measured {
             .get(&watch.area_id)
             .ok_or_else(|| Some("skill_file has nothing of this area".to_owned()))?;
         let on = &skill.measured_on;
-        if on.detection_sha256 != pipeline.detection_sha256 {
+        if pipeline.sites.budget.is_some() {
+            Err(Some(
+                "a budget of false alerts sets another report_probability than skill_file was measured with".into(),
+            ))
+        } else if on.detection_sha256 != pipeline.detection_sha256 {
             Err(Some(
                 "skill_file was measured with other numbers in [change] or [sites]".into(),
             ))

@@ -51,12 +51,12 @@ pub struct FalseAlertBudget {
     pub replay_from: String,
     /// The day after its last.
     pub replay_until: String,
-    /// Observable ground, square kilometers.
+    /// Ground that the replay could observe, square kilometers.
     pub observable_km2: f64,
-    /// Alerts of the replay without a least probability.
-    pub n_all: u64,
-    /// Alerts of the replay at the least probability.
-    pub n_alerts: u64,
+    /// Alerts of the replay without a least probability; null if it could observe nothing.
+    pub n_all: Option<u64>,
+    /// Alerts of the replay at the least probability; null if it could observe nothing.
+    pub n_alerts: Option<u64>,
     /// The least probability of a pit at which an alert is reported.
     pub report_probability: f64,
     /// What the replay cannot see.
