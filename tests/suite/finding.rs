@@ -6,7 +6,6 @@ use pitwatch_tests::{Mirror, Pit, Spec, day, only_run, pitwatch, revisit};
 /// Codes of the `state` raster.
 const STABLE: f64 = 1.0;
 const CONFIRMED: f64 = 4.0;
-const PROVISIONAL: f64 = 3.0;
 
 fn date(value: &serde_json::Value) -> Day {
     day(&value.as_str().unwrap()[..10])
@@ -200,7 +199,7 @@ fn objects_that_cross_cells_are_joined_and_keep_their_area() {
         let n_pixels = state
             .values
             .iter()
-            .filter(|&&state| state == CONFIRMED || state == PROVISIONAL)
+            .filter(|&&state| state == CONFIRMED)
             .count();
         assert!((area_ha - n_pixels as f64 / 100.0).abs() < 1e-9);
         // All edges are even, so no pixel of 20 m is a mixture and the area is exact.

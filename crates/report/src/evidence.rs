@@ -102,3 +102,70 @@ pub fn write_retractions_csv(out: &mut impl Write, retractions: &[Retraction]) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use pitwatch_change::Kind;
+    use pitwatch_grid::parse_time;
+
+    use super::*;
+    use crate::geojson::tests::alerts_and_sites;
+
+    #[test]
+    fn each_alert_of_excavation_has_its_probabilities_and_features() {
+        let mut out = Vec::new();
+        write_evidence_csv(&mut out, &alerts_and_sites().0).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(lines.len(), 2, "cleared ground has no causes");
+        assert_eq!(
+            lines[0].len(),
+            3 + Cause::KNOWN.len() + Features::NAMES.len()
+        );
+        assert_eq!(lines[0].len(), lines[1].len());
+        assert_eq!(
+            lines[0][..4],
+            ["alert_id", "tier", "cause", "probability_pit"]
+        );
+        assert_eq!(lines[1][1..4], ["confirmed", "pit", "0.8007"]);
+        let total: f64 = lines[1][3..9]
+            .iter()
+            .map(|p| p.parse::<f64>().unwrap())
+            .sum();
+        // Six numbers of four decimals.
+        assert!((total - 1.0).abs() < 6.0 * 0.5e-4, "{total}");
+    }
+
+    #[test]
+    fn what_was_taken_back_is_a_line_each() {
+        let time = |day: u32| parse_time(&format!("2023-05-{day:02}T10:48:29Z")).unwrap();
+        let confirmation = Retraction {
+            alert_id: "a-20230504-N1E1".into(),
+            area_id: "a".into(),
+            kind: Kind::Excavation,
+            alert_datetime: time(4),
+            confirmed_datetime: Some(time(7)),
+            retracted_datetime: time(9),
+            is_alert: false,
+        };
+        let alert = Retraction {
+            confirmed_datetime: None,
+            is_alert: true,
+            ..confirmation.clone()
+        };
+        let mut out = Vec::new();
+        write_retractions_csv(&mut out, &[confirmation, alert]).unwrap();
+        let lines: Vec<String> = String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(
+            lines[1..],
+            [
+                "a,a-20230504-N1E1,excavation,confirmed,confirmation,2023-05-04T10:48:29Z,2023-05-07T10:48:29Z,2023-05-09T10:48:29Z",
+                "a,a-20230504-N1E1,excavation,provisional,alert,2023-05-04T10:48:29Z,,2023-05-09T10:48:29Z",
+            ]
+        );
+    }
+}

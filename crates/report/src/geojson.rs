@@ -349,7 +349,7 @@ fn twice_signed_area(points: &[[f64; 2]]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use geo::{Polygon, Validation, Winding};
     use pitwatch_change::{ChangedPixel, Finding, Ground};
     use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
@@ -358,7 +358,7 @@ mod tests {
     use super::*;
 
     /// A confirmed ring of excavation around a hole, and three cleared pixels beside it.
-    fn alerts_and_sites() -> (Vec<Alert>, Vec<Site>) {
+    pub(crate) fn alerts_and_sites() -> (Vec<Alert>, Vec<Site>) {
         let geobox = GeoBox::new(
             Crs::from_epsg(32630).unwrap(),
             Point {

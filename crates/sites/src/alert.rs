@@ -127,10 +127,10 @@ pub struct Alert {
     pub start_datetime: UtcTime,
     /// The look that first showed the change at any of these pixels; it happened after `start_datetime` and no later.
     pub end_datetime: UtcTime,
-    /// The look at which the object could first be reported: as many connected pixels as the minimum mapping unit, a core
-    /// pixel among them, had their evidence complete.
+    /// The look at which the object was first reported: as many connected pixels as the minimum mapping unit, a core pixel
+    /// among them, had their evidence complete, and, of excavation, its probability of a pit was high enough.
     pub alert_datetime: UtcTime,
-    /// The look at which as many of its pixels as the minimum mapping unit were confirmed; `None` = provisional.
+    /// The look at which it was confirmed, after a confirmation that was taken back that of the next; `None` = provisional.
     pub confirmed_datetime: Option<UtcTime>,
     /// Clear looks in the history period, median over the pixels (the lower of two middle values).
     pub n_clear_history: u16,
@@ -194,9 +194,10 @@ pub struct Found {
 
 /// The alerts of an area, by `alert_id`.
 ///
-/// Pixels of one kind that share an edge or a corner are one object. An object is an alert if at least as many of its
-/// pixels as the minimum mapping unit, one of them a core pixel, were connected and had alerted by some look; the rest
-/// are no alert. What an alert says of a look rests on nothing that came later.
+/// Pixels of one kind that share an edge or a corner and alerted at most [`Params::join_days`] apart are one object. An
+/// object is an alert if by some look at least as many of its pixels as the minimum mapping unit, one of them a core
+/// pixel, stood, and, of excavation, its probability of a pit was at least [`Params::report_probability`]; the rest are
+/// no alert. What an alert says of a look rests on nothing that came later; what was taken back is listed.
 ///
 /// - `geobox`: the area's; gives the lattice, the reference system and the pixel size.
 /// - `looks`: acquisition times of the area's time axis, ascending; findings refer to places in it.
@@ -204,7 +205,7 @@ pub struct Found {
 ///
 /// # Errors
 ///
-/// If a finding refers to a look that is not in `looks`, a pixel has two findings, or an outline cannot be brought to
+/// If a finding refers to a look that is not in `looks`, a pixel has two findings that stand, or an outline cannot be brought to
 /// longitude and latitude.
 pub fn find_alerts(
     area_id: &str,
@@ -597,6 +598,119 @@ pub(crate) mod tests {
         let alert = &find(&pixels)[0];
         assert_eq!(alert.tier, Tier::Confirmed);
         assert_eq!(alert.confirmed_datetime, Some(looks()[6]));
+    }
+
+    /// Three pixels that alert at the second look and persist from the fifth.
+    fn persistent() -> [ChangedPixel; 3] {
+        [0, 1, 2].map(|col| {
+            let mut pixel = pixel(0, col, 2);
+            pixel.finding.confirmed_look = Some(5);
+            pixel
+        })
+    }
+
+    fn find_with(pixels: &[ChangedPixel], params: &Params) -> Found {
+        find_alerts("area", &geobox(), &looks(), pixels, params).unwrap()
+    }
+
+    #[test]
+    fn how_likely_a_pit_is_decides_whether_it_is_reported_and_confirmed() {
+        // The odds of a field against a pit are those of the intercept: P(pit) is 0.88, 0.38 and 0.05.
+        let at = |intercept: f64| {
+            let mut params = params();
+            params.causes.field.intercept = intercept;
+            let found = find_with(&persistent(), &params);
+            assert_eq!(found.retractions, []);
+            found.alerts
+        };
+        let likely = &at(-2.0)[0];
+        assert_eq!((likely.tier, likely.cause), (Tier::Confirmed, Cause::Pit));
+        assert_eq!(likely.confirmed_datetime, Some(looks()[5]));
+        assert!(
+            likely
+                .pixel_confirmed_datetimes
+                .iter()
+                .all(|&time| time == Some(looks()[5]))
+        );
+        let doubtful = &at(0.5)[0];
+        assert_eq!(
+            (doubtful.tier, doubtful.cause),
+            (Tier::Provisional, Cause::Field)
+        );
+        assert_eq!(at(3.0), [], "below report_probability");
+    }
+
+    #[test]
+    fn one_persistent_pixel_confirms_the_pixels_that_stand_with_it() {
+        let mut pixels = persistent();
+        pixels[1].finding.confirmed_look = None;
+        pixels[2].finding.confirmed_look = None;
+        let late = {
+            let mut late = pixel(0, 3, 6);
+            late.finding.confirmed_look = None;
+            late
+        };
+        let alert = &find_with(&[pixels[0], pixels[1], pixels[2], late], &params()).alerts[0];
+        let confirmed = Some(looks()[5]);
+        assert_eq!(
+            alert.pixel_confirmed_datetimes,
+            [confirmed, confirmed, confirmed, None]
+        );
+    }
+
+    #[test]
+    fn ground_that_greens_like_a_field_takes_its_confirmation_back() {
+        let mut params = params();
+        params.causes.field.intercept = -3.0;
+        params.causes.field.weights.greened = 10.0;
+        let mut pixels = persistent();
+        for pixel in &mut pixels {
+            pixel.finding.greened_look = Some(6);
+        }
+        let found = find_with(&pixels, &params);
+        let (alert, back) = (&found.alerts[0], &found.retractions[0]);
+        assert_eq!((alert.tier, alert.cause), (Tier::Provisional, Cause::Field));
+        assert!(alert.pixel_confirmed_datetimes.iter().all(Option::is_none));
+        assert_eq!(found.retractions.len(), 1);
+        assert_eq!((&back.alert_id, back.is_alert), (&alert.alert_id, false));
+        assert_eq!(
+            (back.confirmed_datetime, back.retracted_datetime),
+            (Some(looks()[5]), looks()[6])
+        );
+    }
+
+    #[test]
+    fn an_alert_whose_pixels_go_is_listed_as_taken_back() {
+        let mut pixels = persistent();
+        for pixel in &mut pixels {
+            pixel.finding.confirmed_look = None;
+            pixel.finding.retracted_look = Some(4);
+        }
+        let found = find_with(&pixels, &params());
+        assert_eq!(found.alerts, []);
+        assert_eq!(found.retractions.len(), 1);
+        assert!(found.retractions[0].is_alert);
+        assert_eq!(found.retractions[0].retracted_datetime, looks()[4]);
+    }
+
+    #[test]
+    fn what_is_dug_beside_an_old_pit_is_another_alert() {
+        // Looks are three days apart.
+        let pixels: Vec<_> = (0..6)
+            .map(|col| pixel(0, col, if col < 3 { 1 } else { 6 }))
+            .collect();
+        let n_alerts = |join_days: i32| {
+            find_with(
+                &pixels,
+                &Params {
+                    join_days,
+                    ..params()
+                },
+            )
+            .alerts
+            .len()
+        };
+        assert_eq!((n_alerts(14), n_alerts(15)), (2, 1));
     }
 
     #[test]

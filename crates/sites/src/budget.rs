@@ -90,3 +90,33 @@ pub fn replay(
         n_all,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::tests::{geobox, looks, params, pixel};
+
+    #[test]
+    fn the_likeliest_alerts_are_kept_as_far_as_the_budget_goes() {
+        // Five objects that are ever brighter: the odds of a field against a pit are exp(−4 · brightening), so P(pit) is
+        // 0.50, 0.73, 0.88, 0.95 and 0.98.
+        let mut params = params();
+        params.causes.field.intercept = 0.0;
+        params.causes.field.weights.brightening = -4.0;
+        let pixels: Vec<ChangedPixel> = (0..15i16)
+            .map(|k| {
+                let mut pixel = pixel(4 * i64::from(k / 3), i64::from(k % 3), 2);
+                pixel.finding.at_alert.brightening = 0.25 * f32::from(k / 3);
+                pixel
+            })
+            .collect();
+        let replay =
+            |n_allowed: f64| replay(&geobox(), &looks(), &pixels, &params, n_allowed).unwrap();
+        let two = replay(2.0);
+        assert_eq!((two.n_all, two.n_alerts), (5, 2));
+        assert!((0.88..0.953).contains(&two.report_probability), "{two:?}");
+        assert_eq!((replay(0.0).n_alerts, replay(4.9).n_alerts), (0, 4));
+        let all = replay(5.0);
+        assert_eq!((all.n_alerts, all.report_probability), (5, 0.0));
+    }
+}

@@ -419,3 +419,90 @@ impl Sums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pitwatch_change::Kind;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn weights(intercept: f64) -> Weights {
+        Weights {
+            intercept,
+            weights: Features::default(),
+        }
+    }
+
+    fn model(intercept: f64) -> CauseModel {
+        CauseModel {
+            burn: weights(intercept),
+            field: weights(intercept),
+            river_bar: weights(intercept),
+            road_or_building: weights(intercept),
+            cloud_residue: weights(intercept),
+        }
+    }
+
+    fn sums(pixels: &[(i64, i64, f32)]) -> Sums {
+        pixels
+            .iter()
+            .map(|&(row, col, red)| {
+                let ground = Ground {
+                    red,
+                    red_over_swir16: 0.6,
+                    ..Ground::default()
+                };
+                let finding = Finding::new(Kind::Excavation, 1, (0, 1), ground);
+                Sums::of(LatticePixel { row, col }, &finding, 19_000)
+            })
+            .fold(Sums::default(), Sums::plus)
+    }
+
+    #[test]
+    fn without_weights_the_six_causes_are_alike() {
+        let evidence = model(0.0).weigh(&Features::default());
+        for probability in evidence.probabilities {
+            assert!((probability - 1.0 / 6.0).abs() < 1e-12);
+        }
+        assert_eq!(evidence.cause(), Cause::Unknown);
+        assert_eq!(model(-20.0).weigh(&Features::default()).cause(), Cause::Pit);
+    }
+
+    #[test]
+    fn a_weight_moves_the_odds_of_its_cause_alone() {
+        let mut model = model(0.0);
+        model.field.weights.greened = 3.0;
+        let greened = Features {
+            greened: 1.0,
+            ..Features::default()
+        };
+        let [pit, burn, field, ..] = model.weigh(&greened).probabilities;
+        assert!((field / pit - 3.0_f64.exp()).abs() < 1e-9);
+        assert!((burn / pit - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_road_is_long_and_narrow_and_a_pit_is_not() {
+        let road: Vec<_> = (0..20).map(|k| (k, k, 0.2)).collect();
+        let pit: Vec<_> = (0..25).map(|k| (k / 5, k % 5, 0.2)).collect();
+        let (road, pit) = (sums(&road).features(), sums(&pit).features());
+        assert!(road.elongation > 2.0 && pit.elongation.abs() < 1e-9);
+        assert!(road.thickness < pit.thickness);
+        assert!((pit.size - 25.0_f64.ln()).abs() < 1e-12);
+        // Twenty-five equal reds: no spread, to the unit in which they are added up.
+        assert!(pit.red_spread < 1e-4);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_back_leaves_no_trace(pixels in prop::collection::vec((-9i64..9, -9i64..9, 0.0f32..0.5), 2..30), cut in 1usize..29) {
+            let cut = cut.min(pixels.len() - 1);
+            let (stays, goes) = pixels.split_at(cut);
+            let mut backwards = pixels.clone();
+            backwards.reverse();
+            prop_assert_eq!(sums(&pixels), sums(&backwards));
+            prop_assert_eq!(sums(&pixels).minus(sums(goes)), sums(stays));
+        }
+    }
+}
