@@ -11,6 +11,7 @@ import argparse, json, os
 
 import numpy as np
 
+import product
 import run as sim
 import score as sb
 
@@ -32,25 +33,25 @@ def main():
     p.add_argument("--sites", default="ci,zw,romania")
     p.add_argument("--seeds", default="1,2,3,4,5")
     p.add_argument("--size", type=int, default=400)
-    p.add_argument("--scenes", default=os.path.join(sim.ROOT, "out", "simbench", "scenes"))
-    p.add_argument("--out", default=os.path.join(sim.ROOT, "out", "simbench", "budgets"))
+    p.add_argument("--scenes", default=product.SCENES)
+    p.add_argument("--out", default=os.path.join(product.ROOT, "out", "simbench", "budgets"))
     p.add_argument("--binary")
-    p.add_argument("--pipeline", default=os.path.join(sim.ROOT, "pipelines", "simbench.toml"))
+    p.add_argument("--pipeline", default=product.PIPELINE)
     a = p.parse_args()
-    binary = a.binary or sim.default_binary()
+    binary = a.binary or product.default_binary()
     os.makedirs(a.out, exist_ok=True)
-    rows, every = [], []
+    rows = []
     for budget in [float(b) for b in a.budgets.split(",")]:
         pipeline = with_budget(a.pipeline, budget, os.path.join(a.out, f"budget-{budget:g}.toml"))
         of_budget = []
         for site in a.sites.split(","):
             found = []
             for seed in [int(s) for s in a.seeds.split(",")]:
-                path = sim.scene(a.scenes, site, seed, a.size)
+                path = product.scene(a.scenes, site, seed, a.size)
                 out = os.path.join(a.out, f"{site}-{seed}-{budget:g}")
-                days, _, _, alerts = sim.detect(binary, pipeline, path, out, [])
-                stated = json.load(open(os.path.join(os.path.dirname(alerts), "manifest.json")))["false_alert_budgets"][0]
-                found.append((stated, sb.score(sb.Scene(path), days["alert"], sim.MMU)))
+                left = product.run(binary, pipeline, path, out)
+                stated = json.load(open(os.path.join(left.folder, "manifest.json")))["false_alert_budgets"][0]
+                found.append((stated, sb.score(sb.Scene(path), left.days("alert_date"), sim.MMU)))
             of_budget += found
             rows.append(row(budget, site, found))
         rows.append(row(budget, "all", of_budget))

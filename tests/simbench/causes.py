@@ -3,22 +3,21 @@
 
   causes.py [--sites ci,zw,romania] [--seeds 1,2,3,4,5] [--size 400] [--scenes DIR] [--runs DIR]
 
-Reads the runs that run.py left under --runs. An alert of excavation is a pit if one of its pixels touches an excavation
-(1-pixel tolerance) that had started when it was reported; else it is what covers more than three tenths of its pixels, in the
-order of score.py; "other" is stable ground, an old mine, or the edge of an excavation that had not started.
+Reads the runs that run.py left under --runs. What lies under an alert is product.what_lies_there; "other" is stable ground, an
+old mine, or the edge of an excavation.
 """
 
-import argparse, csv, json, os, re
+import argparse, os
 
 import numpy as np
-import rasterio
-from rasterio import features, warp
 
+import product
 import run as sim
 import score as sb
 
 # What lies there, by simbench's names, and the cause that would be right.
 TRUTH = {
+    "pit": "pit",
     "newfield": "field",
     "crop": "field",
     "clearing": "felling",
@@ -34,37 +33,14 @@ TRUTH = {
 }
 ROWS = ["pit", "burn", "field", "felling", "river bar", "road or building", "cloud residue", "other"]
 CAUSES = ["pit", "burn", "field", "river bar", "road or building", "cloud residue", "unknown"]
-ORDER = ["sandbar", "drawdown", "old_mine", "crop", "built", "burn_first", "water", "shadow_or_cloud_leak", "burn"]
 N_BINS = 10
 Z90 = 1.6449  # standard normal, two-sided 90 %
 
 
-def alerts(folder, truth):
-    """(what lies there, cause, tier, probability of a pit) of each alert of excavation of a run."""
-    latest = json.load(open(os.path.join(folder, "latest.json")))
-    path = os.path.join(folder, latest["path"])
-    transform = rasterio.Affine(*truth.meta["transform"][:6])
-    near = sb.ni.grey_dilation(truth.eid, size=(3, 3))
-    start = {e["id"]: e["start"] for e in truth.ev}
-    probability = {r["alert_id"]: float(r["probability_pit"]) for r in csv.DictReader(open(os.path.join(path, "evidence.csv")))}
-    found = []
-    for alert in json.load(open(os.path.join(path, "alerts.geojson")))["features"]:
-        p = alert["properties"]
-        if p["kind"] != "excavation":
-            continue
-        shape = warp.transform_geom("EPSG:4326", f"EPSG:{truth.meta['epsg']}", alert["geometry"])
-        inside = features.rasterize([(shape, 1)], out_shape=truth.eid.shape, transform=transform) > 0
-        ids = set(np.unique(near[inside])) - {0}
-        if ids:
-            # The name has the day on which the alert was reported.
-            reported = re.search(r"-(\d{4})(\d\d)(\d\d)-[NS]\d+[EW]\d+$", p["alert_id"])
-            lies = "pit" if any("-".join(reported.groups()) >= start[i] for i in ids) else "other"
-        else:
-            share = {n: ((truth.conf[inside] & v) > 0).mean() for n, v in truth.sd["CONF"].items()}
-            names = [n for n in list(truth.sd["HARD"]) + ORDER if share[n] > 0.3]
-            lies = TRUTH.get(names[0], "other") if names else "other"
-        found.append((lies, p["cause"], p["tier"], probability[p["alert_id"]]))
-    return found
+def alerts(folder, path):
+    """(what lies there, cause, tier, probability of a pit) of each alert of excavation of a run on a scene."""
+    rows = product.labelled_evidence(product.run_left_in(path, folder), sb.Scene(path))
+    return [(TRUTH.get(r["label"], "other"), r["cause"], r["tier"], float(r["probability_pit"])) for r in rows]
 
 
 def wilson(k, n):
@@ -95,14 +71,14 @@ def main():
     a.add_argument("--sites", default="ci,zw,romania")
     a.add_argument("--seeds", default="1,2,3,4,5")
     a.add_argument("--size", type=int, default=400)
-    a.add_argument("--scenes", default=os.path.join(sim.ROOT, "out", "simbench", "scenes"))
-    a.add_argument("--runs", default=os.path.join(sim.ROOT, "out", "simbench", "runs"))
+    a.add_argument("--scenes", default=product.SCENES)
+    a.add_argument("--runs", default=product.RUNS)
     a = a.parse_args()
     found = {}
     for site in a.sites.split(","):
         for seed in a.seeds.split(","):
             name = f"{site}-{seed}-{a.size}"
-            found.setdefault(site, []).extend(alerts(os.path.join(a.runs, name), sb.Scene(os.path.join(a.scenes, name))))
+            found.setdefault(site, []).extend(alerts(os.path.join(a.runs, name), os.path.join(a.scenes, name)))
     every = sum(found.values(), [])
     for tier in ("confirmed", "provisional"):
         print(f"Alerts of the {tier} tier by what lies there (rows) and the cause that they were given (columns):\n")

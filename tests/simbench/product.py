@@ -1,4 +1,4 @@
-"""What run.py, fit_causes.py and hindsight.py share: a scene, a run of pitwatch on it, and what its alerts are in truth."""
+"""What the commands of this folder share: a scene, a run of pitwatch on it, and what its alerts are in truth."""
 
 import csv, hashlib, json, os, re, shutil, subprocess, sys, time
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from scipy import ndimage as ni
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SCENES = os.path.join(ROOT, "out", "simbench", "scenes")
+RUNS = os.path.join(ROOT, "out", "simbench", "runs")
 PIPELINE = os.path.join(ROOT, "pipelines", "simbench.toml")
 
 # Share of an alert's pixels on which a confounder must lie to be what the alert is: as in score.py.
@@ -99,6 +100,12 @@ class Run:
                 yield alert["properties"], mask > 0
 
 
+def run_left_in(path, out):
+    """The run on a scene that was left in an output folder, without its cost."""
+    run_id = json.load(open(f"{out}/latest.json"))["run_id"]
+    return Run(os.path.join(out, "runs", run_id), json.load(open(f"{path}/obs/meta.json")), float("nan"), float("nan"))
+
+
 def run(binary, pipeline, path, out, extra=()):
     """Run the product on a scene."""
     meta = json.load(open(f"{path}/obs/meta.json"))
@@ -112,8 +119,9 @@ def run(binary, pipeline, path, out, extra=()):
     seconds = time.monotonic() - start
     if child.returncode not in (0, 10):
         raise SystemExit(f"exit code {child.returncode} of: {' '.join(command)}")
-    run_id = json.load(open(f"{out}/latest.json"))["run_id"]
-    return Run(os.path.join(out, "runs", run_id), meta, seconds, usage.ru_maxrss / 1024)
+    left = run_left_in(path, out)
+    left.seconds, left.peak_mib = seconds, usage.ru_maxrss / 1024
+    return left
 
 
 def what_lies_there(truth, mask, alert_days):

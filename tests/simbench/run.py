@@ -13,15 +13,12 @@ Both of its date rasters are scored by score.py at --mmu 2: -1 (nodata) counts a
 Exit code 1: a run failed, or the pooled F1 of the confirmed dates is below --floor.
 """
 
-import argparse, hashlib, json, os, shutil, subprocess, sys, time
+import argparse, json, os
 
 import numpy as np
-import rasterio
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, HERE)
-import score as sb  # noqa: E402
+import product
+import score as sb
 
 MMU = 2
 TIERS = {"confirmed": "confirmed_date", "alert": "alert_date"}
@@ -38,66 +35,6 @@ PEERS_POOLED = [
     ("IQR 3 + filter (seed 1)", dict(recall=0.597, precision=0.772, F1=0.674, F1_strict=0.509, FA=54, delay="49 (4)")),
     ("CCDC 5 + filter (seed 1)", dict(recall=0.551, precision=0.768, F1=0.642, F1_strict=0.479, FA=52, delay="52 (4)")),
 ]
-
-
-def say(*a):
-    print(*a, file=sys.stderr, flush=True)
-
-
-def default_binary():
-    """The newest of the release and the debug build."""
-    target = os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target")
-    built = [p for p in (os.path.join(target, k, "pitwatch") for k in ("release", "debug")) if os.path.exists(p)]
-    if not built:
-        raise SystemExit("no pitwatch binary: run `cargo build -p pitwatch`, or name one with --binary")
-    return max(built, key=os.path.getmtime)
-
-
-def scene(folder, site, seed, size):
-    """The scene's folder, generated unless it is there from the same generator."""
-    path = os.path.join(folder, f"{site}-{seed}-{size}")
-    with open(os.path.join(HERE, "generator.py"), "rb") as f:
-        version = hashlib.sha256(f.read()).hexdigest()
-    mark = os.path.join(path, "complete")
-    if os.path.exists(mark) and open(mark).read() == version:
-        return path
-    shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
-    say(f"generating {site} seed {seed} size {size}")
-    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "generator.py"), path]
-    subprocess.run(command + ["--site", site, "--seed", str(seed), "--size", str(size), "--cogs"], check=True, stdout=sys.stderr)
-    with open(mark, "w") as f:
-        f.write(version)
-    return path
-
-
-def detect(binary, pipeline, path, out, extra):
-    """Run the product on a scene. Returns ({tier: days}, seconds, peak MiB, path of alerts.geojson)."""
-    meta = json.load(open(f"{path}/obs/meta.json"))
-    shutil.rmtree(out, ignore_errors=True)
-    os.makedirs(out)
-    command = [binary, "run", pipeline, "--catalog", f"{path}/obs/cogs/collection.json", "--monitor-from", meta["history_end"], "--out", out]
-    start = time.monotonic()
-    child = subprocess.Popen(command + extra, stdout=sys.stderr)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - start
-    if child.returncode not in (0, 10):
-        raise SystemExit(f"exit code {child.returncode} of: {' '.join(command + extra)}")
-    latest = json.load(open(f"{out}/latest.json"))
-    rasters = os.path.join(out, "runs", latest["run_id"], "rasters")
-    days = {}
-    for tier, name in TIERS.items():
-        found = sorted(f for f in os.listdir(rasters) if f.endswith(f"_{name}.tif"))
-        if len(found) != 1:
-            raise SystemExit(f"{rasters}: one raster *_{name}.tif expected, found {found}")
-        with rasterio.open(os.path.join(rasters, found[0])) as r:
-            a = r.read(1)
-            at = list(r.transform)[:6]
-        if a.shape != (meta["size"],) * 2 or at != [float(v) for v in meta["transform"]]:
-            raise SystemExit(f"{found[0]}: {a.shape} at {at} is not the grid of the scene, {meta['size']}² at {meta['transform']}")
-        days[tier] = np.where(a > 0, a, 0)
-    return days, seconds, usage.ru_maxrss / 1024, os.path.join(out, "runs", latest["run_id"], "alerts.geojson")
 
 
 def num(v, digits=3):
@@ -185,26 +122,26 @@ def main():
     p.add_argument("--sites", default="ci,zw,romania")
     p.add_argument("--seeds", default="1,2")
     p.add_argument("--size", type=int, default=400)
-    p.add_argument("--scenes", default=os.path.join(ROOT, "out", "simbench", "scenes"))
-    p.add_argument("--out", default=os.path.join(ROOT, "out", "simbench", "runs"))
+    p.add_argument("--scenes", default=product.SCENES)
+    p.add_argument("--out", default=product.RUNS)
     p.add_argument("--binary")
-    p.add_argument("--pipeline", default=os.path.join(ROOT, "pipelines", "simbench.toml"))
+    p.add_argument("--pipeline", default=product.PIPELINE)
     p.add_argument("--json", help="write all scores here")
     p.add_argument("--floor", type=float, help="least pooled F1 of the confirmed dates")
     p.add_argument("extra", nargs="*", help="further flags of `pitwatch run`, after --")
     a = p.parse_args()
-    binary = a.binary or default_binary()
+    binary = a.binary or product.default_binary()
     results, cost = {t: [] for t in TIERS}, []
     for seed in [int(s) for s in a.seeds.split(",")]:
         for site in a.sites.split(","):
-            path = scene(a.scenes, site, seed, a.size)
-            days, seconds, mib, _ = detect(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
+            path = product.scene(a.scenes, site, seed, a.size)
+            left = product.run(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
             truth = sb.Scene(path)
-            cost.append([f"{site} seed {seed}", f"{seconds:.1f}", f"{mib:.0f}"])
-            for tier in TIERS:
-                r = sb.score(truth, days[tier], MMU)
+            cost.append([f"{site} seed {seed}", f"{left.seconds:.1f}", f"{left.peak_mib:.0f}"])
+            for tier, name in TIERS.items():
+                r = sb.score(truth, left.days(name), MMU)
                 results[tier].append((site, seed, r))
-                say(f"{site} seed {seed} {tier}: F1 {r['F1']:.3f}")
+                product.say(f"{site} seed {seed} {tier}: F1 {r['F1']:.3f}")
     for tier, name in TIERS.items():
         print(f"### {tier.capitalize()} (`{name}`)\n")
         rows = []

@@ -18,14 +18,13 @@ Scores are kept under --out by what they rest on, so that a run that was stopped
 Needs what run.py needs.
 """
 
-import argparse, concurrent.futures, hashlib, json, os, random, re, subprocess, sys, tomllib
+import argparse, concurrent.futures, hashlib, json, os, random, re, shutil, subprocess, tomllib
 
 import numpy as np
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-import run  # noqa: E402
-import score as sb  # noqa: E402
+import product
+import run
+import score as sb
 
 MEASURES = ("F1", "F1_strict", "FA_strict_ha_100km2_yr")
 DIGITS = {"F1": 3, "F1_strict": 3, "FA_strict_ha_100km2_yr": 1}
@@ -91,16 +90,16 @@ def scored(job):
         result = REFUSED
     else:
         try:
-            days, *_ = run.detect(binary, pipeline, scene, os.path.join(folder, name), ["--jobs", "1", "-q"])
+            left = product.run(binary, pipeline, scene, os.path.join(folder, name), ["--jobs", "1", "-q"])
         except SystemExit as e:  # would end the worker without a word
             raise RuntimeError(str(e)) from None
-        r = sb.score(sb.Scene(scene), days["confirmed"], run.MMU)
+        r = sb.score(sb.Scene(scene), left.days("confirmed_date"), run.MMU)
         result = {k: r[k] for k in MEASURES} | {"n_events": r["n_events"]}
     with open(kept + ".part", "w") as f:
         json.dump(result, f)
     os.replace(kept + ".part", kept)
     os.remove(pipeline)
-    run.shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     return result
 
 
@@ -119,7 +118,7 @@ def pair(deltas, k):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--pipeline", default=os.path.join(run.ROOT, "pipelines", "simbench.toml"))
+    p.add_argument("--pipeline", default=product.PIPELINE)
     p.add_argument("--sites", default="ci,zw,romania")
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--other-seed", type=int, default=8)
@@ -130,17 +129,17 @@ def main():
     p.add_argument("--draws", type=int, default=6)
     p.add_argument("--jitter", type=float, default=0.02)
     p.add_argument("--processes", type=int, default=2)
-    p.add_argument("--scenes", default=os.path.join(run.ROOT, "out", "simbench", "scenes"))
-    p.add_argument("--out", default=os.path.join(run.ROOT, "out", "simbench", "sensitivity"))
+    p.add_argument("--scenes", default=product.SCENES)
+    p.add_argument("--out", default=os.path.join(product.ROOT, "out", "simbench", "sensitivity"))
     p.add_argument("--binary")
     a = p.parse_args()
     if not (0 < a.lower < 1 < a.higher):
         raise SystemExit("--lower is between 0 and 1, --higher above 1")
-    binary = os.path.abspath(a.binary or run.default_binary())
+    binary = os.path.abspath(a.binary or product.default_binary())
     os.makedirs(a.out, exist_ok=True)
     sites = a.sites.split(",")
     # The base says what all scores rest on beside the pipeline's text.
-    basis = sha256(read(binary), *(read(os.path.join(HERE, f)) for f in ("generator.py", "score.py", "run.py")))
+    basis = sha256(read(binary), *(read(os.path.join(product.HERE, f)) for f in ("generator.py", "score.py", "product.py")))
     text = read(a.pipeline).decode()
     found = [n for n in numbers(text) if not a.only or n[1] in a.only.split(",")]
 
@@ -156,8 +155,8 @@ def main():
         for factor in (a.lower, a.higher):
             variants[table, key, factor] = with_value(text, table, key, moved(value, factor)) if value else text
 
-    scenes = [run.scene(a.scenes, site, a.seed, a.size) for site in sites]
-    others = [run.scene(a.scenes, site, a.other_seed, a.size) for site in sites]
+    scenes = [product.scene(a.scenes, site, a.seed, a.size) for site in sites]
+    others = [product.scene(a.scenes, site, a.other_seed, a.size) for site in sites]
     jobs = [(name, scene) for name in variants for scene in scenes] + [("other", scene) for scene in others]
     results = {}
     with concurrent.futures.ProcessPoolExecutor(a.processes, initializer=quiet) as pool:
@@ -165,7 +164,7 @@ def main():
         for i, done in enumerate(concurrent.futures.as_completed(todo), 1):
             results.setdefault(todo[done], []).append(done.result())
             if i % 20 == 0 or i == len(jobs):
-                run.say(f"{i} of {len(jobs)} runs")
+                product.say(f"{i} of {len(jobs)} runs")
     base = mean(results["base", 0])
     if base == REFUSED:
         raise SystemExit(f"{a.pipeline} is refused")
