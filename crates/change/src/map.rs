@@ -175,7 +175,7 @@ pub struct PixelVerdict {
     pub after_rgb: [u16; 3],
     /// The change that stands, if any.
     pub finding: Option<Finding>,
-    /// Excavation that had alerted and was taken back, oldest first.
+    /// What had alerted and was taken back, each kind oldest first.
     pub retracted: Vec<Finding>,
 }
 

@@ -12,8 +12,8 @@ const DAYS_PER_YEAR: f32 = 365.2425;
 /// Most looks whose median can decide; [`Params::check`] holds it.
 const MAX_MEDIAN_LOOKS: usize = 15;
 
-/// Follows the looks after the first `n`, oldest first, and returns the change that stands at the end, and excavation that
-/// had alerted and was taken back.
+/// Follows the looks after the first `n`, oldest first, and returns the change that stands at the end, and what had alerted
+/// and was taken back.
 ///
 /// Excavation goes before cleared ground, since felling is often the step before digging. What is said at a look
 /// depends on that look and earlier ones alone.
@@ -59,13 +59,21 @@ pub(crate) fn follow(
                 weight: if is_lost { 1.0 } else { 0.0 },
                 is_core: is_lost,
             };
-            cleared.step(look, day, evidence, &recent, &seen, &ground, params);
+            retracted.extend(cleared.step(look, day, evidence, &recent, &seen, &ground, params));
         }
     }
-    (
-        excavation.finding().or_else(|| cleared.finding()),
-        retracted,
-    )
+    let (dug, lost) = (excavation.finding(), cleared.finding());
+    // Up to the alert of excavation the ground was said to be cleared.
+    if let (Some(dug), Some(lost)) = (dug, lost)
+        && lost.alert_look < dug.alert_look
+    {
+        retracted.push(Finding {
+            confirmed_look: lost.confirmed_look.filter(|&look| look < dug.alert_look),
+            retracted_look: Some(dug.alert_look),
+            ..lost
+        });
+    }
+    (dug.or(lost), retracted)
 }
 
 /// True if a look that the scene classification calls clear is haze or cloud: bluer than expected, and whiter than soil.

@@ -694,6 +694,36 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_object_that_loses_its_middle_falls_apart() {
+        let mut pixels: Vec<_> = (0..7).map(|col| pixel(0, col, 2)).collect();
+        pixels[3].finding.retracted_look = Some(5);
+        let found = find_with(&pixels, &params());
+        let ids: Vec<_> = found
+            .alerts
+            .iter()
+            .map(|alert| (alert.alert_id.as_str(), alert.pixels.len()))
+            .collect();
+        assert_eq!(
+            ids,
+            [
+                ("area-20230509-N98500E20500", 3),
+                ("area-20230509-N98500E20504", 3)
+            ]
+        );
+        assert!(
+            found
+                .alerts
+                .iter()
+                .all(|alert| alert.alert_datetime == looks()[2])
+        );
+        // One that is too small by itself is taken back.
+        let found = find_with(&pixels[..6], &params());
+        assert_eq!((found.alerts.len(), found.retractions.len()), (1, 1));
+        assert_eq!(found.retractions[0].alert_id, "area-20230509-N98500E20504");
+        assert_eq!(found.retractions[0].retracted_datetime, looks()[5]);
+    }
+
+    #[test]
     fn what_is_dug_beside_an_old_pit_is_another_alert() {
         // Looks are three days apart.
         let pixels: Vec<_> = (0..6)
@@ -880,6 +910,18 @@ pub(crate) mod tests {
             let mut members: Vec<LatticePixel> = Vec::new();
             for alert in &alerts {
                 prop_assert!(alert.pixels.len() >= 3);
+                let mut reached = vec![alert.pixels[0]];
+                let mut next = 0;
+                while let Some(&at) = reached.get(next) {
+                    next += 1;
+                    for &pixel in &alert.pixels {
+                        let touches = (pixel.row - at.row).abs() <= 1 && (pixel.col - at.col).abs() <= 1;
+                        if touches && !reached.contains(&pixel) {
+                            reached.push(pixel);
+                        }
+                    }
+                }
+                prop_assert_eq!(reached.len(), alert.pixels.len(), "an alert is one connected object");
                 prop_assert!((alert.area_ha - alert.pixels.len() as f64 * 0.01).abs() < 1e-12);
                 prop_assert!(0.0 <= alert.area_ha_lo && alert.area_ha_lo < alert.area_ha && alert.area_ha < alert.area_ha_hi);
                 prop_assert!(alert.start_datetime <= alert.end_datetime && alert.end_datetime <= alert.alert_datetime);

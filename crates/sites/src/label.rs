@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use pitwatch_change::ChangedPixel;
 use pitwatch_grid::LatticePixel;
 
@@ -93,7 +95,8 @@ pub(crate) struct TakenBack {
 /// - a confirmation is taken back at a look at which that probability has become too low.
 ///
 /// Two pixels that touch are connected if their alerts are at most `join_days` apart: what is dug beside an old pit is
-/// another object. Pixels that were connected once stay connected, also when one between them was taken back.
+/// another object. Where the pixels between them were taken back, an object falls apart: the part that has the pixel of its
+/// name goes on as it (else the largest part), the others are objects of their own, reported and confirmed when it was.
 ///
 /// - `findings`: by row and column, those of a pixel in order of time, all of one kind.
 /// - `days`: day of each look, since 1970-01-01.
@@ -115,7 +118,10 @@ pub(crate) fn find_objects(
     let events = events(findings);
     let mut objects = Objects {
         rule,
-        sets: UnionFind::new(places.len()),
+        findings,
+        places: &places,
+        days,
+        set_of: (0..places.len()).collect(),
         parts: vec![Part::default(); places.len()],
         members: (0..places.len()).map(|place| vec![place]).collect(),
         standing: vec![None; places.len()],
@@ -128,23 +134,26 @@ pub(crate) fn find_objects(
         let (now, later) = rest.split_at(n);
         rest = later;
         for &(_, step, index) in now {
-            objects.take(
-                step,
-                index,
-                place_of[index],
-                &findings[index],
-                &places,
-                days,
-            );
+            objects.take(step, index, place_of[index]);
         }
-        let mut roots: Vec<usize> = now
+        let mut touched: Vec<usize> = now
             .iter()
-            .map(|&(.., index)| objects.sets.root(place_of[index]))
+            .map(|&(.., index)| objects.set_of[place_of[index]])
             .collect();
-        roots.sort_unstable();
-        roots.dedup();
-        for root in roots {
-            objects.judge(root, look);
+        let mut torn: Vec<usize> = now
+            .iter()
+            .filter(|&&(_, step, _)| step == Step::Retract)
+            .map(|&(.., index)| objects.set_of[place_of[index]])
+            .collect();
+        torn.sort_unstable();
+        torn.dedup();
+        for set in torn {
+            touched.extend(objects.split(set));
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        for set in touched {
+            objects.judge(set, look);
         }
     }
     objects.into_objects()
@@ -184,12 +193,18 @@ fn events(findings: &[ChangedPixel]) -> Vec<(u32, Step, usize)> {
     events
 }
 
-/// Sets of connected pixels while the looks build them up; what is said of a set stands at its root.
+/// Sets of connected pixels while the looks build them up. A place whose pixel does not stand is a set of its own.
 struct Objects<'a> {
     rule: Rule<'a>,
-    sets: UnionFind,
+    findings: &'a [ChangedPixel],
+    /// By row and column.
+    places: &'a [LatticePixel],
+    days: &'a [i32],
+    /// The set of each place.
+    set_of: Vec<usize>,
+    /// What is known of each set; nothing of one whose places have gone over to others.
     parts: Vec<Part>,
-    /// Places of a set, of its root.
+    /// Places of each set.
     members: Vec<Vec<usize>>,
     /// The finding of each place that stands.
     standing: Vec<Option<Standing>>,
@@ -208,17 +223,10 @@ struct Standing {
 }
 
 impl Objects<'_> {
-    fn take(
-        &mut self,
-        step: Step,
-        index: usize,
-        place: usize,
-        pixel: &ChangedPixel,
-        places: &[LatticePixel],
-        days: &[i32],
-    ) {
+    fn take(&mut self, step: Step, index: usize, place: usize) {
+        let pixel = &self.findings[index];
         let finding = &pixel.finding;
-        let alert_day = days[finding.alert_look as usize];
+        let alert_day = self.days[finding.alert_look as usize];
         if step == Step::Alert {
             self.standing[place] = Some(Standing {
                 index,
@@ -228,19 +236,12 @@ impl Objects<'_> {
                 is_confirmed: false,
             });
             self.looks[place] = MemberLooks::default();
-            let root = self.sets.root(place);
-            self.parts[root].note(pixel);
-            for neighbor in neighbors(places, place, Connectivity::Eight) {
-                let is_of_one_time = self.standing[neighbor].is_some_and(|standing| {
-                    (alert_day - standing.alert_day).abs() <= self.rule.join_days
-                });
-                if is_of_one_time {
-                    self.join(place, neighbor);
-                }
+            self.parts[self.set_of[place]].note(pixel);
+            for neighbor in self.linked(place, alert_day) {
+                self.join(place, neighbor);
             }
         }
-        let root = self.sets.root(place);
-        let part = &mut self.parts[root];
+        let part = &mut self.parts[self.set_of[place]];
         let Some(standing) = &mut self.standing[place] else {
             return;
         };
@@ -271,27 +272,123 @@ impl Objects<'_> {
         part.sums = part.sums.plus(added);
     }
 
+    /// The places that touch one, stand, and alerted at the time of a pixel that did so on a day.
+    fn linked(&self, place: usize, alert_day: i32) -> Vec<usize> {
+        neighbors(self.places, place, Connectivity::Eight)
+            .filter(|&neighbor| {
+                self.standing[neighbor].is_some_and(|standing| {
+                    (alert_day - standing.alert_day).abs() <= self.rule.join_days
+                })
+            })
+            .collect()
+    }
+
+    /// Makes one set of those of two places.
     fn join(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.sets.root(a), self.sets.root(b));
-        if a == b {
+        let (mut few, mut many) = (self.set_of[a], self.set_of[b]);
+        if few == many {
             return;
         }
-        let joined = self.parts[a].joined(self.parts[b]);
-        let root = self.sets.join(a, b);
-        self.parts[root] = joined;
-        let mut few = std::mem::take(&mut self.members[a]);
-        let mut many = std::mem::take(&mut self.members[b]);
-        if few.len() > many.len() {
+        if self.members[few].len() > self.members[many].len() {
             std::mem::swap(&mut few, &mut many);
         }
-        many.extend(few);
-        self.members[root] = many;
+        self.parts[many] = self.parts[many].joined(self.parts[few]);
+        self.parts[few] = Part::default();
+        let moved = std::mem::take(&mut self.members[few]);
+        for &place in &moved {
+            self.set_of[place] = many;
+        }
+        self.members[many].extend(moved);
+    }
+
+    /// Parts a set, of which pixels were taken back, into what is connected; returns the sets that it has become.
+    fn split(&mut self, set: usize) -> Vec<usize> {
+        let mut members = std::mem::take(&mut self.members[set]);
+        members.sort_unstable();
+        let whole = self.parts[set];
+        let mut pieces: Vec<Vec<usize>> = Vec::new();
+        let mut is_seen = BTreeSet::new();
+        for &start in &members {
+            if self.standing[start].is_none() {
+                self.set_of[start] = self.parts.len();
+                self.parts.push(Part::default());
+                self.members.push(vec![start]);
+            } else if is_seen.insert(start) {
+                let mut piece = vec![start];
+                let mut next = 0;
+                while let Some(&place) = piece.get(next) {
+                    next += 1;
+                    let Some(standing) = self.standing[place] else {
+                        continue;
+                    };
+                    for neighbor in self.linked(place, standing.alert_day) {
+                        if self.set_of[neighbor] == set && is_seen.insert(neighbor) {
+                            piece.push(neighbor);
+                        }
+                    }
+                }
+                pieces.push(piece);
+            }
+        }
+        // The piece that goes on as the object: the one that has the pixel of its name, else the largest, else the first.
+        let has_name = |piece: &[usize]| {
+            whole.raised.is_some_and(|raised| {
+                piece.iter().any(|&place| {
+                    self.standing[place].is_some_and(|standing| {
+                        let finding = &self.findings[standing.index].finding;
+                        (finding.alert_look, self.places[place]) == raised.first
+                    })
+                })
+            })
+        };
+        let heir = (0..pieces.len())
+            .max_by_key(|&k| (has_name(&pieces[k]), pieces[k].len(), std::cmp::Reverse(k)));
+        self.parts[set] = Part {
+            raised: whole.raised,
+            confirmed_look: whole.confirmed_look,
+            ..Part::default()
+        };
+        let mut sets = vec![set];
+        for (k, piece) in pieces.into_iter().enumerate() {
+            let mut part = self.sum_up(&piece);
+            part.confirmed_look = whole.confirmed_look;
+            part.raised = whole.raised;
+            if Some(k) == heir {
+                self.parts[set] = part;
+                self.members[set] = piece;
+                continue;
+            }
+            part.raised = whole
+                .raised
+                .zip(part.first)
+                .map(|(raised, first)| Raised { first, ..raised });
+            let own = self.parts.len();
+            for &place in &piece {
+                self.set_of[place] = own;
+            }
+            self.parts.push(part);
+            self.members.push(piece);
+            sets.push(own);
+        }
+        sets
+    }
+
+    /// What is known of places that stand, by themselves.
+    fn sum_up(&self, places: &[usize]) -> Part {
+        let mut part = Part::default();
+        for standing in places.iter().filter_map(|&place| self.standing[place]) {
+            part.note(&self.findings[standing.index]);
+            part.sums = part.sums.plus(standing.sums);
+            part.n_core += i64::from(standing.is_core);
+            part.n_confirmed += i64::from(standing.is_confirmed);
+        }
+        part
     }
 
     /// Reports, confirms or takes back an object by what is known at a look.
-    fn judge(&mut self, root: usize, look: u32) {
+    fn judge(&mut self, set: usize, look: u32) {
         let rule = self.rule;
-        let part = &mut self.parts[root];
+        let part = &mut self.parts[set];
         let is_large = part.n_core > 0 && part.sums.n_pixels >= rule.mmu_pixels;
         if !is_large {
             // Nothing of it stands; what alerts here later is reported anew.
@@ -302,12 +399,9 @@ impl Objects<'_> {
                     confirmed_look: part.confirmed_look.take(),
                     is_alert: true,
                 });
-                for &place in &self.members[root] {
+                for &place in &self.members[set] {
                     self.looks[place] = MemberLooks::default();
                 }
-            }
-            if part.sums.n_pixels == 0 {
-                *part = Part::default();
             }
             return;
         }
@@ -349,7 +443,7 @@ impl Objects<'_> {
         }
         let is_confirmed = part.confirmed_look.is_some();
         let takes_all = is_confirmed && !was_confirmed && rule.causes.is_some();
-        for &place in &self.members[root] {
+        for &place in &self.members[set] {
             let Some(standing) = self.standing[place] else {
                 continue;
             };
@@ -365,19 +459,10 @@ impl Objects<'_> {
         }
     }
 
-    fn into_objects(mut self) -> (Vec<Object>, Vec<TakenBack>) {
+    fn into_objects(self) -> (Vec<Object>, Vec<TakenBack>) {
         let mut objects = Vec::new();
-        for root in 0..self.parts.len() {
-            let part = self.parts[root];
+        for (part, mut places) in self.parts.into_iter().zip(self.members) {
             let Some(raised) = part.raised else { continue };
-            if self.sets.root(root) != root {
-                continue;
-            }
-            let mut places: Vec<usize> = self.members[root]
-                .iter()
-                .copied()
-                .filter(|&place| self.standing[place].is_some())
-                .collect();
             places.sort_unstable();
             objects.push(Object {
                 members: places
