@@ -3,9 +3,9 @@ use rayon::prelude::*;
 
 use crate::history::{History, TileFit};
 use crate::lanes::{MAX_LOOKS, N_LANES};
-use crate::mask::{Observation, observation};
+use crate::mask::{Observation, may_be_bright_ground, observation};
 use crate::series::{BLUE, LookDate, RED, Series, median};
-use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
+use crate::tile::{Looks, REFLECTANCE_SCALE, Tailings, Tile};
 use crate::{
     ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, harmonic, lanes, monitor,
 };
@@ -75,6 +75,10 @@ pub fn detect_until(
         clear: std::array::from_fn(|class| {
             -i16::from(u8::try_from(class).map(observation) == Ok(Observation::Clear))
         }),
+        bright: std::array::from_fn(|class| {
+            -i16::from(u8::try_from(class).is_ok_and(may_be_bright_ground))
+        }),
+        tailings: Tailings::new(params),
         n_history,
     };
     let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
@@ -284,6 +288,7 @@ mod tests {
     const ROCK: [f32; 6] = [0.20, 0.22, 0.25, 0.27, 0.30, 0.30];
     const POND: [f32; 6] = [0.07, 0.11, 0.10, 0.05, 0.02, 0.01];
     const CHAR: [f32; 6] = [0.03, 0.04, 0.05, 0.08, 0.15, 0.14];
+    const CLOUD: [f32; 6] = [0.45, 0.45, 0.46, 0.50, 0.40, 0.30];
 
     /// A look every ten days over four and a half years at `width` pixels; `ground` says what a pixel is on a day after the
     /// monitoring began, `None` = savanna. Every fifth look is cloudy.
@@ -300,8 +305,11 @@ mod tests {
         for (time, day) in days.iter().enumerate() {
             let season = 0.5 - 0.5 * (day.season_angle().cos() as f32);
             for pixel in 0..width {
-                let spectrum =
-                    ground(pixel, day.0 - MONITOR_FROM.0).unwrap_or(savanna(0.1 + 0.8 * season));
+                let spectrum = if time % 5 == 0 {
+                    CLOUD
+                } else {
+                    ground(pixel, day.0 - MONITOR_FROM.0).unwrap_or(savanna(0.1 + 0.8 * season))
+                };
                 for (band, value) in spectrum.into_iter().enumerate() {
                     let seen = value + 0.006 * noise(pixel, time, band);
                     cube.plane_mut(band, time)[pixel] = (seen * 10_000.0).round() as i16;
@@ -376,6 +384,24 @@ mod tests {
                 .iter()
                 .all(|pixel| pixel.state == PixelState::Confirmed)
         );
+    }
+
+    /// The scene classification calls the pit cloud in every look; of real cloud nothing comes.
+    #[test]
+    fn bright_ground_that_is_called_cloud_stays_visible() {
+        let under = |spectrum: [f32; 6]| {
+            let mut cube = cube(4, |_, day| (day >= 150).then_some(spectrum));
+            let first = cube
+                .days()
+                .partition_point(|day| day.0 < MONITOR_FROM.0 + 150);
+            for time in first..cube.days().len() {
+                cube.classes_mut(time).fill(8);
+            }
+            detect(&cube, MONITOR_FROM, &params()).unwrap()
+        };
+        let states = |map: &ChangeMap| map.pixels.iter().map(|p| p.state).collect::<Vec<_>>();
+        assert_eq!(states(&under(SUBSOIL)), [PixelState::Confirmed; 4]);
+        assert_eq!(states(&under(CLOUD)), [PixelState::Stable; 4]);
     }
 
     #[test]

@@ -42,6 +42,15 @@ pub fn observation(class: u8) -> Observation {
     }
 }
 
+/// True for the classes of cloud that bright bare ground is taken for: cloud of medium and high probability (SCL 8, 9).
+///
+/// Both rest on brightness; cirrus (SCL 10) is found in a band of its own. Source: Louis et al., Sentinel-2 Level-2A
+/// Algorithm Theoretical Basis Document, scene classification.
+#[must_use]
+pub fn may_be_bright_ground(class: u8) -> bool {
+    matches!(class, 8 | 9)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

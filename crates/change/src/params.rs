@@ -32,6 +32,11 @@ pub struct Params {
     pub cloud_blue_excess: f32,
     /// ... and by more than this share of red's own excess: cloud is white, soil is redder than blue. Unitless.
     pub cloud_whiteness: f32,
+    /// Greatest ratio of blue to red at which ground that the scene classification calls cloud (SCL 8, 9) is seen all the
+    /// same: bright tailings are red, cloud is white. Unitless; 0 trusts the classification.
+    pub tailings_whiteness: f32,
+    /// Least red reflectance of such ground, unitless.
+    pub tailings_red: f32,
     /// Clear looks whose median decides. Looks.
     pub median_looks: u32,
     /// NDVI drop that counts as departure, in units of the residuals' scale.
@@ -151,6 +156,15 @@ impl Params {
         )?;
         positive("cloud_blue_excess", self.cloud_blue_excess)?;
         positive("cloud_whiteness", self.cloud_whiteness)?;
+        // The ratio is held as a share of 2^15.
+        within(
+            "tailings_whiteness",
+            self.tailings_whiteness,
+            0.0,
+            0.99,
+            "between 0 and 0.99",
+        )?;
+        share("tailings_red", self.tailings_red)?;
         within(
             "median_looks",
             self.median_looks as f32,

@@ -3,6 +3,7 @@
 use pitwatch_grid::{Cube, MISSING_REFLECTANCE, NOT_ACQUIRED};
 use wide::f32x4;
 
+use crate::Params;
 use crate::harmonic::N_COEFFICIENTS;
 use crate::index;
 use crate::lanes::{self, Integers, Lanes, Mask, N_LANES};
@@ -24,7 +25,39 @@ pub(crate) struct Looks<'a> {
     pub(crate) dates: Vec<LookDate>,
     /// −1 for each class that shows the ground, else 0.
     pub(crate) clear: [i16; 256],
+    /// −1 for each class of cloud that bright bare ground is taken for, else 0.
+    pub(crate) bright: [i16; 256],
+    pub(crate) tailings: Tailings,
     pub(crate) n_history: usize,
+}
+
+/// What tells bright bare ground from cloud, in the units of a [`Cube`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tailings {
+    /// Greatest blue over red, × 2¹⁵.
+    whiteness: Integers,
+    /// Digital number that red must exceed.
+    red: Integers,
+}
+
+impl Tailings {
+    pub(crate) fn new(params: &Params) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "Params::check holds both below 1"
+        )]
+        let integers = |value: f32| Integers::splat(value.round() as i16);
+        Self {
+            whiteness: integers(params.tailings_whiteness * 32_768.0),
+            red: integers(params.tailings_red / REFLECTANCE_SCALE),
+        }
+    }
+
+    /// Where ground of these digital numbers is too bright in red and too dark in blue for cloud.
+    #[inline(always)]
+    pub(crate) fn are_bare(self, blue: Integers, red: Integers) -> Mask {
+        red.simd_gt(self.red) & red.mul_scale_round(self.whiteness).simd_gt(blue)
+    }
 }
 
 /// The looks at [`N_LANES`] pixels beside each other that show at least one of them.
@@ -69,7 +102,8 @@ impl Tile {
             }
             let classes = part(looks.cube.classes(time), first, NOT_ACQUIRED);
             let mut mask = Mask::new(classes.map(|class| looks.clear[usize::from(class)]));
-            if !mask.any() {
+            let bright = Mask::new(classes.map(|class| looks.bright[usize::from(class)]));
+            if !(mask | bright).any() {
                 continue;
             }
             let band = |band| {
@@ -81,6 +115,9 @@ impl Tile {
             };
             let [blue, green, red, nir, swir16] = looks.bands.map(band);
             let swir22 = looks.swir22.map_or(Integers::ZERO, band);
+            if bright.any() {
+                mask |= bright & looks.tailings.are_bare(blue, red);
+            }
             let bands: [Integers; N_BANDS] = [blue, green, red, nir, swir16, swir22];
             for values in bands {
                 mask &= !values.simd_eq(Integers::splat(MISSING_REFLECTANCE));
