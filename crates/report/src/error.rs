@@ -19,6 +19,14 @@ pub enum Error {
         /// The alert or site.
         id: String,
     },
+    /// A line of `observations.csv` that its structure does not allow.
+    #[error("observations.csv, line {line}: {message}")]
+    Observation {
+        /// Line of the file, 1 = the header.
+        line: usize,
+        /// What is wrong, and what to write instead.
+        message: String,
+    },
     /// A text that is no manifest or pointer to one.
     #[error("cannot read {what}")]
     Parse {

@@ -228,7 +228,7 @@ fn time(time: UtcTime) -> Value {
 }
 
 /// A number with so many decimals; null if it is not finite.
-fn number(value: f64, decimals: i32) -> Value {
+pub(crate) fn number(value: f64, decimals: i32) -> Value {
     if value.is_finite() {
         json!(rounded(value, decimals))
     } else {
@@ -236,26 +236,26 @@ fn number(value: f64, decimals: i32) -> Value {
     }
 }
 
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub(crate) fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10f64.powi(decimals);
     // Adding zero turns −0 into 0.
     (value * factor).round() / factor + 0.0
 }
 
-struct Header<'a> {
-    file: &'static str,
-    name: &'a str,
-    run_id: &'a str,
-    notice: &'a str,
+pub(crate) struct Header<'a> {
+    pub(crate) file: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) run_id: &'a str,
+    pub(crate) notice: &'a str,
 }
 
-struct Feature<'a, const N: usize> {
-    id: &'a str,
-    outline: &'a MultiPolygon<f64>,
-    values: [Value; N],
+pub(crate) struct Feature<'a, const N: usize> {
+    pub(crate) id: &'a str,
+    pub(crate) outline: &'a MultiPolygon<f64>,
+    pub(crate) values: [Value; N],
 }
 
-fn write_collection<const N: usize>(
+pub(crate) fn write_collection<const N: usize>(
     out: &mut impl Write,
     header: &Header<'_>,
     columns: &[&str; N],

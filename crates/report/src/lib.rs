@@ -11,25 +11,34 @@
 //! # Ok::<(), pitwatch_report::Error>(())
 //! ```
 
+mod assessment;
 mod error;
 mod evidence;
 mod geojson;
 mod looks;
 mod manifest;
+mod page;
 mod raster;
+mod sdmx;
 mod skill;
 mod style;
 
+pub use assessment::{
+    ACTIVITY_COLUMNS, ASSESSMENT_COLUMNS, QUESTIONNAIRE_COLUMNS, assessment_id, period_name,
+    write_activity_csv, write_assessments_csv, write_assessments_geojson, write_questionnaire_csv,
+};
 pub use error::{Error, Result};
 pub use evidence::{write_evidence_csv, write_retractions_csv};
 pub use geojson::{ALERT_COLUMNS, SITE_COLUMNS, write_alerts_geojson, write_sites_geojson};
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{FalseAlertBudget, InputEntry, Latest, Manifest, OutputFile, Skipped};
+pub use page::{PageContext, comparison_page};
 pub use raster::{
     Overviews, PaletteEntry, RASTER_NAMES, RasterLayer, byte_from_reflectance, raster_layers,
 };
+pub use sdmx::{STRUCTURE_XML, check_observations, write_observations_csv};
 pub use skill::{
     AreaSkill, DetectionLimit, DetectionRate, MeasuredOn, MinDetectable, OmittedShare, PitRow,
     SkillFile, TierSkill,
 };
-pub use style::{CATEGORIES, Category, alerts_qml, sites_qml};
+pub use style::{CATEGORIES, Category, alerts_qml, assessments_qml, sites_qml};

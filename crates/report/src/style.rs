@@ -1,5 +1,6 @@
 use std::fmt::Write;
 
+use pitwatch_capacity::Verdict;
 use pitwatch_change::Kind;
 use pitwatch_sites::Tier;
 
@@ -70,6 +71,11 @@ pub const CATEGORIES: [Category; 4] = [
     },
 ];
 
+/// Labels of whole areas are drawn at scales larger than this.
+const COUNTRY_SCALE: u32 = 5_000_000;
+/// What alerts and sites are told apart by.
+const KIND_AND_TIER: &str = r#""kind" || ' ' || "tier""#;
+
 /// Column and the words that QGIS shows for it.
 type Alias = (&'static str, &'static str);
 
@@ -132,7 +138,9 @@ const SITE_TIP: &str = r#"<b>[% "site_id" %]</b> ([% "state" %])<br>
 #[must_use]
 pub fn alerts_qml() -> String {
     qml(&Style {
-        draw: filled_layer,
+        attribute: KIND_AND_TIER,
+        categories: by_kind_and_tier(filled_layer),
+        label_scale: LABEL_SCALE,
         placement: r#"<placement placement="1" priority="8"/>"#,
         label: r#"format_number("area_ha", 2) || ' ha'"#,
         display: r#""alert_id""#,
@@ -148,7 +156,9 @@ pub fn alerts_qml() -> String {
 #[must_use]
 pub fn sites_qml() -> String {
     qml(&Style {
-        draw: surrounded_layer,
+        attribute: KIND_AND_TIER,
+        categories: by_kind_and_tier(surrounded_layer),
+        label_scale: LABEL_SCALE,
         placement: r#"<placement placement="0" priority="3" dist="4" distUnits="MM"/>"#,
         label: r#"if("n_alerts" > 1, "n_alerts" || ' alerts, ' || format_number("excavation_area_ha" + "cleared_area_ha", 2) || ' ha', '')"#,
         display: r#""site_id""#,
@@ -158,7 +168,12 @@ pub fn sites_qml() -> String {
 }
 
 struct Style<'a> {
-    draw: fn(&Category) -> SymbolLayer,
+    /// What the categories go by, an expression.
+    attribute: &'a str,
+    /// Value, legend and symbol of each.
+    categories: Vec<(String, &'a str, SymbolLayer)>,
+    /// Labels are drawn at scales larger than this.
+    label_scale: u32,
     placement: &'a str,
     label: &'a str,
     display: &'a str,
@@ -169,16 +184,14 @@ struct Style<'a> {
 fn qml(style: &Style<'_>) -> String {
     let mut categories = String::new();
     let mut symbols = String::new();
-    for (index, category) in CATEGORIES.iter().enumerate() {
-        let value = format!("{} {}", kind_name(category.kind), tier_name(category.tier));
+    for (index, (value, legend, layer)) in style.categories.iter().enumerate() {
         line(
             &mut categories,
             &format!(
-                r#"<category render="true" symbol="{index}" value="{value}" label="{}"/>"#,
-                category.label
+                r#"<category render="true" symbol="{index}" value="{value}" label="{legend}"/>"#
             ),
         );
-        symbols.push_str(&symbol(index, &(style.draw)(category)));
+        symbols.push_str(&symbol(index, layer));
     }
     let mut aliases = String::new();
     for (index, (field, name)) in style.aliases.iter().enumerate() {
@@ -187,7 +200,8 @@ fn qml(style: &Style<'_>) -> String {
             &format!(r#"<alias index="{index}" field="{field}" name="{name}"/>"#),
         );
     }
-    let attribute = escaped(r#""kind" || ' ' || "tier""#);
+    let attribute = escaped(style.attribute);
+    let label_scale = style.label_scale;
     let label = escaped(style.label);
     let display = escaped(style.display);
     let tip = escaped(style.tip);
@@ -207,7 +221,7 @@ fn qml(style: &Style<'_>) -> String {
 <text-buffer bufferDraw="1" bufferSize="0.8" bufferSizeUnits="MM" bufferColor="255,255,255,255" bufferOpacity="0.85"/>
 </text-style>
 {placement}
-<rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="{LABEL_SCALE}" obstacle="0"/>
+<rendering drawLabels="1" scaleVisibility="1" scaleMin="0" scaleMax="{label_scale}" obstacle="0"/>
 </settings>
 </labeling>
 <aliases>
@@ -290,6 +304,73 @@ fn escaped(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+/// The categories of alerts and sites.
+fn by_kind_and_tier(
+    draw: fn(&Category) -> SymbolLayer,
+) -> Vec<(String, &'static str, SymbolLayer)> {
+    CATEGORIES
+        .iter()
+        .map(|category| {
+            let value = format!("{} {}", kind_name(category.kind), tier_name(category.tier));
+            (value, category.label, draw(category))
+        })
+        .collect()
+}
+
+/// How a verdict is drawn: its words in the file, the color, and what the legend says.
+const VERDICTS: [(Verdict, [u8; 3], &str); 4] = [
+    (Verdict::Within, [35, 139, 69], "Within"),
+    (
+        Verdict::Above,
+        [152, 0, 67],
+        "Above: more reported than dug",
+    ),
+    (
+        Verdict::Below,
+        [33, 102, 172],
+        "Below: less reported than dug",
+    ),
+    (Verdict::NotAssessable, [130, 130, 130], "Not assessable"),
+];
+
+const ASSESSMENT_TIP: &str = r#"<b>[% "area_id" %] [% "period" %]: [% "verdict" %]</b><br>
+implied [% format_number("implied_ct_p50", 0) %] ct ([% format_number("implied_ct_p05", 0) %] to [% format_number("implied_ct_p95", 0) %]), [% "route" %]<br>
+reported [% format_number("reported_ct", 0) %] ct ([% "reported_measure" %])<br>
+[% "reasons" %]"#;
+
+/// The style of `assessments.geojson` for QGIS 3.22 and later: `assessments.qml`, to lie beside it. Colors by verdict.
+#[must_use]
+pub fn assessments_qml() -> String {
+    let categories: Vec<(String, &str, SymbolLayer)> = VERDICTS
+        .iter()
+        .map(|&(verdict, [red, green, blue], legend)| {
+            let layer = SymbolLayer {
+                class: "SimpleFill",
+                properties: vec![
+                    ("color", format!("{red},{green},{blue},40")),
+                    ("style", "solid".into()),
+                    ("outline_color", format!("{red},{green},{blue},255")),
+                    ("outline_style", "solid".into()),
+                    ("outline_width", OUTLINE_MM.to_string()),
+                    ("outline_width_unit", "MM".into()),
+                    ("joinstyle", "miter".into()),
+                ],
+            };
+            (verdict.label().to_owned(), legend, layer)
+        })
+        .collect();
+    qml(&Style {
+        attribute: r#""verdict""#,
+        categories,
+        placement: r#"<placement placement="0" priority="3" dist="4" distUnits="MM"/>"#,
+        label: r#""area_id" || ' ' || "period" || ': ' || "verdict""#,
+        label_scale: COUNTRY_SCALE,
+        display: r#""assessment_id""#,
+        tip: ASSESSMENT_TIP,
+        aliases: &[],
+    })
 }
 
 #[cfg(test)]
