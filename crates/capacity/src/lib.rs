@@ -14,8 +14,13 @@
 //! # Ok::<(), pitwatch_capacity::Error>(())
 //! ```
 
+mod assessment;
 mod error;
 mod pit;
 
+pub use assessment::{
+    Assessment, ChangeDisagreement, Comparison, Estimate, Flag, Ground, MonthActivity, MonthState,
+    Quantiles, RelativeSignal, ReportedAmount, Route, RouteEstimate, Scope, Sensitivity, Verdict,
+};
 pub use error::{Error, Result};
 pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};
