@@ -15,12 +15,22 @@
 //! ```
 
 mod assessment;
+mod draw;
 mod error;
+mod lag;
+mod olofsson;
 mod pit;
+mod prior;
 
 pub use assessment::{
     Assessment, ChangeDisagreement, Comparison, Estimate, Flag, Ground, MonthActivity, MonthState,
     Quantiles, RelativeSignal, ReportedAmount, Route, RouteEstimate, Scope, Sensitivity, Verdict,
 };
 pub use error::{Error, Result};
+pub use lag::Lag;
+pub use olofsson::{SampleArea, Stratum, sample_area};
 pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};
+pub use prior::{
+    AreaPriors, Chosen, CountryPriors, Deposit, Distribution, Documented, Factor, Overrides,
+    Plausible, Prior, Priors, SourceClass,
+};
