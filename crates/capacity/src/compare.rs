@@ -86,6 +86,9 @@ fn check_reported(amount: &ReportedAmount) -> Result<()> {
     Ok(())
 }
 
+/// Draws of the unknowns, by name.
+type Columns = Vec<(String, Vec<f64>)>;
+
 type Task<'a> = (Scope, (Day, Day), Option<&'a ReportedAmount>);
 
 fn tasks<'a>(
@@ -260,7 +263,7 @@ impl Candidate {
 
         // Best first: what was seen, what was published, what was supposed.
         let mut routes = Vec::new();
-        let mut best: Option<(Route, [Vec<f64>; N_SHIFTS], Vec<(String, Vec<f64>)>)> = None;
+        let mut best: Option<(Route, [Vec<f64>; N_SHIFTS], Columns)> = None;
         if !pits.is_empty() {
             let carats: [Vec<f64>; N_SHIFTS] = std::array::from_fn(|shift| {
                 sum(pits.iter().map(|area| &area.carats[shift]), params.draws)

@@ -265,11 +265,12 @@ pub(crate) fn draw_area(
             }
         }
         if let Some(missed) = &ground.missed_over_found {
-            for i in 0..n {
-                adjusted[i] *= 1.0 + missed[i];
-                for into in dug.values_mut().flatten() {
-                    into[i] *= 1.0 + missed[i];
-                }
+            let all = std::iter::once(&mut adjusted).chain(dug.values_mut().flatten());
+            for column in all {
+                column
+                    .iter_mut()
+                    .zip(missed)
+                    .for_each(|(value, missed)| *value *= 1.0 + missed);
             }
         }
         for (name, dug) in &dug {
@@ -302,9 +303,11 @@ pub(crate) fn draw_area(
                 }
             }
         }
-        for i in 0..n {
-            draws.adjusted_ha[i] += adjusted[i];
-        }
+        draws
+            .adjusted_ha
+            .iter_mut()
+            .zip(&adjusted)
+            .for_each(|(sum, ha)| *sum += ha);
         draws.n_sites += season.sites.len();
         for site in &season.sites {
             let weight = weights(site.dug)[0];
@@ -318,9 +321,9 @@ pub(crate) fn draw_area(
         }
         match (&ground.false_ha, &mut draws.false_ha) {
             (Some(of_season), Some(sum)) => {
-                for i in 0..n {
-                    sum[i] += season_weights[0] * of_season[i];
-                }
+                sum.iter_mut()
+                    .zip(of_season)
+                    .for_each(|(sum, ha)| *sum += season_weights[0] * ha);
             }
             (None, _) if is_sampled => {}
             (None, false_ha) => {
