@@ -12,6 +12,7 @@ fn every_pipeline_detects_with_the_same_numbers() {
         .filter(|path| {
             path.extension()
                 .is_some_and(|extension| extension == "toml")
+                && !path.ends_with("priors.toml")
         })
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -43,7 +44,7 @@ fn every_pipeline_and_area_of_the_project_is_valid() {
             let is_input = path
                 .extension()
                 .is_some_and(|extension| extension == "toml" || extension == "geojson");
-            if is_input {
+            if is_input && !path.ends_with("priors.toml") {
                 files.push(path);
             }
         }

@@ -148,7 +148,7 @@ pub struct Comparison {
     pub q: Option<f64>,
     /// The same before the correction.
     pub p_two_sided: Option<f64>,
-    /// Hectares of new digging as mapped that the reported figure would need.
+    /// Hectares of new digging that the reported figure would need, once everything dug is seen.
     pub hectares_needed: Option<Quantiles>,
     /// Whether the verdict is the same with the lag a month shorter and a month longer.
     pub is_stable: bool,

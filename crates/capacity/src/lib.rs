@@ -14,13 +14,33 @@
 //! # Ok::<(), pitwatch_capacity::Error>(())
 //! ```
 
+mod activity;
 mod assessment;
+mod compare;
+mod draw;
 mod error;
+mod evidence;
+mod lag;
+mod olofsson;
+mod params;
 mod pit;
+mod pits;
+mod prior;
+mod routes;
 
+pub use activity::{change_disagreements, month_activity};
 pub use assessment::{
     Assessment, ChangeDisagreement, Comparison, Estimate, Flag, Ground, MonthActivity, MonthState,
     Quantiles, RelativeSignal, ReportedAmount, Route, RouteEstimate, Scope, Sensitivity, Verdict,
 };
+pub use compare::assess;
 pub use error::{Error, Result};
+pub use evidence::{AreaEvidence, Dyke, FalseArea, MonthLooks, Season, Site};
+pub use lag::Lag;
+pub use olofsson::{SampleArea, Stratum, sample_area};
+pub use params::Params;
 pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};
+pub use prior::{
+    AreaPriors, Chosen, CountryPriors, Deposit, Distribution, Documented, Factor, Overrides,
+    Plausible, Prior, Priors, SourceClass,
+};

@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use crate::{Error, Estimate, Result};
 
 /// Square meters in a hectare.
 const M2_PER_HA: f64 = 10_000.0;
@@ -58,6 +58,16 @@ impl OmittedShare {
             "within its interval, which is between 0 and 1",
         )?;
         Ok(Self { value, lo, hi })
+    }
+
+    /// The value and the ends of its interval of 90 %.
+    #[must_use]
+    pub fn estimate(self) -> Estimate {
+        Estimate {
+            value: self.value,
+            lo: self.lo,
+            hi: self.hi,
+        }
     }
 
     /// The factors with the measured value, and with the lower and the upper end of its interval, in this order.
