@@ -18,12 +18,16 @@ const FROM_FLAG: &str = "from-flag";
 struct File {
     /// What `pitwatch skill` wrote for this pipeline.
     skill_file: Option<PathBuf>,
+    /// Reported figures to compare with.
+    reported_file: Option<PathBuf>,
     #[serde(default)]
     areas: Vec<AreaEntry>,
     scenes: ScenesTable,
     imagery: ImageryTable,
     change: pitwatch_change::Params,
     sites: pitwatch_sites::Params,
+    /// How carats are estimated and compared; a run does without it.
+    capacity: Option<pitwatch_capacity::Params>,
     /// How detection is measured; a run does without it.
     skill: Option<crate::inject::Params>,
 }
@@ -131,6 +135,10 @@ pub(crate) struct Pipeline {
     pub(crate) skill: Option<crate::inject::Params>,
     /// The measured skill that runs use.
     pub(crate) skill_file: Option<PathBuf>,
+    /// How carats are estimated and compared; `None` where the file has no table `[capacity]`.
+    pub(crate) capacity: Option<pitwatch_capacity::Params>,
+    /// The table of reported figures.
+    pub(crate) reported_file: Option<PathBuf>,
     /// SHA-256 of the tables `[change]` and `[sites]`, comments and order apart.
     pub(crate) detection_sha256: String,
     /// SHA-256 of the table `[skill]`, comments and order apart.
@@ -340,6 +348,11 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         }
     }
 
+    if let Some(capacity) = &file.capacity {
+        capacity
+            .check()
+            .map_err(|error| anyhow!("{}: {error}", at("[capacity]")))?;
+    }
     if let Some(Err((key, message))) = file.skill.as_ref().map(crate::inject::Params::check) {
         return Err(anyhow!("{}: {message}", at(key)));
     }
@@ -377,6 +390,8 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         sites: file.sites,
         skill: file.skill,
         skill_file: file.skill_file.map(|path| folder.join(path)),
+        capacity: file.capacity,
+        reported_file: file.reported_file.map(|path| folder.join(path)),
         detection_sha256: sha256_of(&["change", "sites"])?,
         skill_sha256: sha256_of(&["skill"])?,
         text,

@@ -1,6 +1,7 @@
 //! The program: reads the command line and the pipeline file, runs the line, owns the clock and the files on disk.
 
 mod area;
+mod assess;
 mod calendar;
 mod cell;
 mod cli;

@@ -17,6 +17,7 @@ use pitwatch_report::{
 use pitwatch_scenes::{Expected, Look, OffsetCheck};
 use pitwatch_sites::{Alert, Tier};
 
+use crate::assess::Assessed;
 use crate::cell::CellResult;
 use crate::config::Pipeline;
 use crate::exit::Problem;
@@ -354,12 +355,17 @@ fn planes(watch: &Watch, cell: Window, members: &Members, result: CellResult) ->
 }
 
 /// Writes the tables and styles, puts the run in place and points to it.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what a run made; a struct would be built here alone"
+)]
 pub(crate) fn publish(
     pipeline: &Pipeline,
     options: &Options,
     run: RunFolder,
     run_id: &str,
     results: &[AreaResult],
+    assessed: Option<&Assessed>,
     mut failed: Vec<Skipped>,
     progress: &Progress,
 ) -> Result<Outcome> {
@@ -414,6 +420,9 @@ pub(crate) fn publish(
     run.write("looks.csv", |out| {
         Ok(pitwatch_report::write_looks_csv(out, &rows)?)
     })?;
+    if let Some(assessed) = assessed {
+        write_assessed(&run, assessed, results, run_id, &notice)?;
+    }
 
     let mut skipped = Vec::new();
     for result in results {
@@ -470,7 +479,19 @@ pub(crate) fn publish(
             .count()
     };
     let n_evidence = alerts.iter().filter(|alert| alert.evidence.is_some());
+    let n_assessments = assessed.map_or(0, |assessed| assessed.assessments.len());
+    let n_outlines = assessed.map_or(0, |assessed| assessed.outlines.iter().flatten().count());
     let n_rows = BTreeMap::from([
+        ("assessments.csv", n_assessments),
+        ("assessments.geojson", n_outlines),
+        (
+            "activity.csv",
+            assessed.map_or(0, |assessed| assessed.months.len()),
+        ),
+        (
+            "questionnaire.csv",
+            assessed.map_or(0, |assessed| assessed.disagreements.len()),
+        ),
         ("alerts.geojson", alerts.len()),
         ("sites.geojson", sites.len()),
         ("evidence.csv", n_evidence.count()),
@@ -717,6 +738,84 @@ fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputF
         }
     }
     Ok(files)
+}
+
+/// Writes the comparison with reported figures: tables, map, SDMX, and a page for each comparison in `report/`.
+fn write_assessed(
+    run: &RunFolder,
+    assessed: &Assessed,
+    results: &[AreaResult],
+    run_id: &str,
+    notice: &str,
+) -> Result<()> {
+    let Assessed {
+        assessments,
+        outlines,
+        names,
+        months,
+        disagreements,
+    } = assessed;
+    let last_look = results
+        .iter()
+        .flat_map(|result| result.watch.reader.looks().last())
+        .map(|look| Day::of(look.time))
+        .max();
+    run.write("assessments.csv", |out| {
+        Ok(pitwatch_report::write_assessments_csv(out, assessments)?)
+    })?;
+    run.write("assessments.geojson", |out| {
+        Ok(pitwatch_report::write_assessments_geojson(
+            out,
+            assessments,
+            outlines,
+            run_id,
+            notice,
+        )?)
+    })?;
+    run.write("assessments.qml", |out| {
+        Ok(out.write_all(pitwatch_report::assessments_qml().as_bytes())?)
+    })?;
+    run.write("activity.csv", |out| {
+        Ok(pitwatch_report::write_activity_csv(out, months)?)
+    })?;
+    run.write("questionnaire.csv", |out| {
+        Ok(pitwatch_report::write_questionnaire_csv(
+            out,
+            disagreements,
+        )?)
+    })?;
+    run.write("observations.csv", |out| {
+        Ok(pitwatch_report::write_observations_csv(
+            out,
+            assessments,
+            last_look,
+        )?)
+    })?;
+    run.write("structure.xml", |out| {
+        Ok(out.write_all(pitwatch_report::STRUCTURE_XML.as_bytes())?)
+    })?;
+    let folder = run.unfinished().join("report");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (assessment, name) in assessments.iter().zip(names) {
+        let id = pitwatch_report::assessment_id(assessment).replace('/', "_");
+        let limit = results
+            .iter()
+            .filter(|result| assessment.area_ids == [result.watch.area_id.as_str()])
+            .map(|result| &result.detection_limit)
+            .find(|limit| limit.is_measured);
+        let context = pitwatch_report::PageContext {
+            name,
+            run_id,
+            last_look,
+            min_detectable_ha: limit.and_then(|limit| limit.min_detectable_ha),
+            notice,
+        };
+        run.write(&format!("report/{id}.md"), |out| {
+            let page = pitwatch_report::comparison_page(assessment, &context);
+            Ok(out.write_all(page.as_bytes())?)
+        })?;
+    }
+    Ok(())
 }
 
 /// The manifest's text of a run that is in place with the same bytes. It stays as it is, so that `latest.json` names a

@@ -11,6 +11,7 @@ use pitwatch_grid::{Day, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
 use pitwatch_sites::{Alert, Retraction, Site};
 
+use crate::assess;
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
@@ -82,10 +83,11 @@ pub(crate) struct AreaResult {
 pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -> Result<Outcome> {
     let _lock = publish::lock(&options.out)?;
     let mut failed = Vec::new();
+    let compared = assess::read(pipeline)?;
     let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
     let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
     let measured = skill::read(pipeline)?;
-    let run_id = run_id(pipeline, &watches, &measured);
+    let run_id = run_id(pipeline, &watches, &measured, compared.as_ref());
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
         progress.say(&format!("nothing new: {run_id} is published already"));
@@ -97,8 +99,19 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         results.push(gather(watch, cells, pipeline, &measured, &run_folder)?);
     }
     skill::warn(&results, &measured, progress);
+    let assessed = match &compared {
+        Some(inputs) => Some(assess::assess(inputs, pipeline, &results)?),
+        None => None,
+    };
     publish::publish(
-        pipeline, options, run_folder, &run_id, &results, failed, progress,
+        pipeline,
+        options,
+        run_folder,
+        &run_id,
+        &results,
+        assessed.as_ref(),
+        failed,
+        progress,
     )
 }
 
@@ -204,7 +217,12 @@ fn area_name(source: &AreaSource) -> String {
 }
 
 /// Date of the newest look and twelve digits of the hash of inputs, pipeline file, measured skill and version.
-fn run_id(pipeline: &Pipeline, watches: &[Watch], measured: &Measured) -> String {
+fn run_id(
+    pipeline: &Pipeline,
+    watches: &[Watch],
+    measured: &Measured,
+    compared: Option<&assess::Inputs>,
+) -> String {
     let newest = watches
         .iter()
         .flat_map(|watch| watch.reader.looks().last())
@@ -221,6 +239,9 @@ fn run_id(pipeline: &Pipeline, watches: &[Watch], measured: &Measured) -> String
     }
     if let Some(sha256) = &measured.sha256 {
         named += &format!("\nskill {sha256}");
+    }
+    if let Some(inputs) = compared {
+        named += &format!("\ncapacity {}", inputs.sha256);
     }
     let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
     format!("{date}{}", &sha256(named.as_bytes())[..12])
