@@ -152,6 +152,8 @@ struct Candidate {
     refused: Vec<String>,
     /// What makes the implied carats a lower bound: only "below" can still be said.
     lower_bound: Vec<String>,
+    /// True if the false area of a field was not measured: what was mapped may be false alarms, and "below" cannot be said.
+    is_false_area_unknown: bool,
     /// True where the verdict rests on imagery: then the relative signal must agree.
     relative_needed: bool,
 }
@@ -353,6 +355,10 @@ impl Candidate {
         if has_pits && pits.iter().any(|area| area.is_lower_bound) {
             lower_bound.push("Omitted share not measured: lower bound.".into());
         }
+        let is_false_area_unknown = has_pits
+            && pits
+                .iter()
+                .any(|area| area.false_ha.is_none() && !area.is_sample_adjusted);
         if has_pits && pits.len() < listed.len() {
             lower_bound.push(format!(
                 "{} of the country's {} listed fields enter the sum: lower bound.",
@@ -448,6 +454,7 @@ impl Candidate {
             errors,
             refused,
             lower_bound,
+            is_false_area_unknown,
             relative_needed: has_pits,
         })
     }
@@ -702,6 +709,7 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
                 errors,
                 refused,
                 lower_bound,
+                is_false_area_unknown,
                 relative_needed,
             } = candidate;
             let of_run: Option<[f64; N_SHIFTS]> =
@@ -715,7 +723,14 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
                     return (Verdict::NotAssessable, vec![]);
                 }
                 let relative = relative_needed.then_some(assessment.relative);
-                verdict(errors[shift], q[shift], relative, &lower_bound, params)
+                verdict(
+                    errors[shift],
+                    q[shift],
+                    relative,
+                    &lower_bound,
+                    is_false_area_unknown,
+                    params,
+                )
             };
             let (verdict, why) = verdict_of(0);
             let is_stable = (1..N_SHIFTS).all(|shift| verdict_of(shift).0 == verdict);
@@ -749,6 +764,7 @@ fn verdict(
     q: f64,
     relative: Option<Option<RelativeSignal>>,
     lower_bound: &[String],
+    is_false_area_unknown: bool,
     params: &Params,
 ) -> (Verdict, Vec<String>) {
     let outside = two_sided(errors) <= ALPHA;
@@ -771,6 +787,13 @@ fn verdict(
              (q = {q:.3}, above {}).",
             params.false_discovery_rate
         ));
+    }
+    if is_false_area_unknown && !is_above {
+        return not_assessable(
+            "The report lies below the interval of 90 %, but the area's own false alarms were not measured: \
+             what was mapped may be among them."
+                .into(),
+        );
     }
     let side = if is_above { "above" } else { "below" };
     let mut reasons = vec![format!(

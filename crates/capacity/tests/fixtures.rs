@@ -330,6 +330,25 @@ fn above_needs_the_relative_signal_to_agree() {
 }
 
 #[test]
+fn an_unmeasured_false_area_forbids_below() {
+    let mut evidence = seguela(8, 8);
+    evidence
+        .seasons
+        .iter_mut()
+        .for_each(|season| season.false_area = None);
+    let below = of_seguela(evidence, 20.0, 4_000.0, &params());
+    assert_eq!(below.verdict, Verdict::NotAssessable);
+    assert!(
+        below
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("false alarms were not measured")),
+        "{:?}",
+        below.reasons
+    );
+}
+
+#[test]
 fn an_unmeasured_omission_leaves_only_below() {
     let mut evidence = seguela(8, 8);
     evidence
