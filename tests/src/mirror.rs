@@ -671,8 +671,22 @@ impl Mirror {
     }
 }
 
-/// Covers a look of a mirror with cloud, in the scene classification alone.
+/// Covers a look of a mirror with cloud: in the scene classification, and as white as cloud in blue and red.
 pub fn clouded(mirror: &Mirror, look: usize) {
+    let white = mirror.spec.geobox_of(10, mirror.spec.shape);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a digital number of 6000"
+    )]
+    let number = (CLOUD[0] * 10_000.0 + OFFSET) as u16;
+    for band in ["B02.tif", "B04.tif"] {
+        pixels(
+            &mirror.file(look, band),
+            &white,
+            &vec![number; mirror.spec.shape.n_pixels()],
+        );
+    }
     let shape = Shape {
         height: mirror.spec.shape.height / 2,
         width: mirror.spec.shape.width / 2,

@@ -121,7 +121,10 @@ impl Run {
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
-        for folder in ["", "rasters/"] {
+        for folder in ["", "rasters/", "report/"] {
+            if !self.folder.join(folder).exists() {
+                continue;
+            }
             for entry in fs::read_dir(self.folder.join(folder)).unwrap() {
                 let entry = entry.unwrap();
                 let name = format!("{folder}{}", entry.file_name().to_string_lossy());

@@ -5,6 +5,7 @@
     reason = "in a test, what cannot go on must stop, and the panic says where"
 )]
 
+mod assess;
 mod bad_input;
 mod bucket;
 mod command_line;

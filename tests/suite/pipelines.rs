@@ -44,7 +44,7 @@ fn every_pipeline_and_area_of_the_project_is_valid() {
             let is_input = path
                 .extension()
                 .is_some_and(|extension| extension == "toml" || extension == "geojson");
-            if is_input && !path.ends_with("priors.toml") {
+            if is_input {
                 files.push(path);
             }
         }

@@ -67,6 +67,49 @@ pub(crate) fn read(pipeline: &Pipeline) -> Result<Option<Inputs>> {
     read_files(pipeline).context(Problem::Configuration)
 }
 
+/// True for a file of priors: it has the table `[plausible]`, which no pipeline has.
+pub(crate) fn is_priors(path: &Path) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| {
+        text.parse::<toml::Table>()
+            .map_or(text.contains("\n[plausible]"), |table| {
+                table.contains_key("plausible")
+            })
+    })
+}
+
+/// Checks a file of priors alone.
+///
+/// # Errors
+///
+/// A configuration problem that says what to write instead.
+pub(crate) fn check_priors(path: &Path) -> Result<String> {
+    let read = || -> Result<String> {
+        let text = fs::read_to_string(path).context("cannot be read")?;
+        let priors = Priors::parse(&text, &pitwatch_capacity::Overrides::default())?;
+        Ok(format!(
+            "version {}, {} deposits, {} areas",
+            priors.version(),
+            priors.deposits().len(),
+            priors.areas().len()
+        ))
+    };
+    read().context(Problem::Configuration)
+}
+
+/// Checks a table of reported figures alone.
+///
+/// # Errors
+///
+/// A configuration problem that names each bad row.
+pub(crate) fn check_reported(path: &Path) -> Result<String> {
+    let read = || -> Result<String> {
+        let text = fs::read_to_string(path).context("cannot be read")?;
+        let amounts = parse_reported(path, &text)?;
+        Ok(format!("{} figures to compare with", amounts.len()))
+    };
+    read().context(Problem::Configuration)
+}
+
 fn read_files(pipeline: &Pipeline) -> Result<Option<Inputs>> {
     let Some(params) = pipeline.capacity.clone() else {
         return Ok(None);

@@ -108,7 +108,7 @@ A run uses the file of --out where the pipeline file names it, above its first t
 The same mirror, pipeline file, --pits and --seed give the same bytes, whatever --jobs.")]
     Skill(SkillArgs),
 
-    /// Check files: pipelines (.toml), areas (.geojson), measured skill (skill.json), catalogs and items (.json or a folder), outputs of runs (a folder)
+    /// Check files: pipelines and priors (.toml), reported figures (.csv), areas (.geojson), measured skill (skill.json), catalogs and items (.json or a folder), outputs of runs (a folder)
     #[command(after_help = "\
 Examples:
   pitwatch validate pipelines/demo.toml aoi/demo-forest.geojson

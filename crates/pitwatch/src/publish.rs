@@ -711,7 +711,11 @@ fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>
 
 fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputFile>> {
     let mut files = Vec::new();
-    for name in ["", "rasters"] {
+    for name in ["", "rasters", "report"] {
+        // Pages are written where figures were compared only.
+        if !folder.join(name).exists() {
+            continue;
+        }
         let entries = fs::read_dir(folder.join(name))
             .with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Problem;
 use crate::watch::sha256;
-use crate::{area, config};
+use crate::{area, assess, config};
 
 /// What is said of one path.
 #[derive(Debug, Serialize)]
@@ -55,6 +55,8 @@ fn check(path: &Path) -> (&'static str, Result<String>) {
         return ("path", Err(missing));
     }
     match extension {
+        Some("toml") if assess::is_priors(path) => ("priors", assess::check_priors(path)),
+        Some("csv") => ("reported figures", assess::check_reported(path)),
         Some("toml") => (
             "pipeline",
             config::check(path).map(|()| "can be run".into()),
