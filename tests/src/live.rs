@@ -976,7 +976,16 @@ impl Case {
             );
         }
         let model = fs::read_to_string(crate::path(model)).unwrap();
-        let rest = &model[model.find("[scenes]").unwrap()..];
+        let mut rest = model[model.find("[scenes]").unwrap()..].to_owned();
+        // Where no prior is known of a world, nothing is compared.
+        let priors = fs::read_to_string(crate::path("pipelines/priors.toml")).unwrap();
+        let is_known = |world: &&World| priors.contains(&format!("[area.{}]", world.spec.id));
+        if !worlds.iter().all(is_known) {
+            let (from, until) = (rest.find("[capacity]"), rest.find("[skill]"));
+            rest.replace_range(from.unwrap()..until.unwrap(), "");
+        } else {
+            text.insert_str(0, "reported_file = \"reported.csv\"\n\n");
+        }
         let names: Vec<String> = forms
             .iter()
             .chain(empty)
@@ -995,6 +1004,11 @@ impl Case {
             folder.path().join("sources.toml"),
         );
         fs::write(&pipeline, text).unwrap();
+        // What the model names beside itself.
+        for name in ["priors.toml", "reported.csv"] {
+            let from = crate::path(&format!("pipelines/{name}"));
+            fs::copy(from, folder.path().join(name)).unwrap();
+        }
         fs::write(&sources, live.sources()).unwrap();
         Self {
             live,

@@ -21,10 +21,7 @@ lag = { from_months = 0.0, mode_from_months = 4.0, mode_to_months = 6.0, to_mont
 /// The demo's pits as if they lay in Séguéla, with real priors; returns pipeline text.
 fn pipeline(reported: &str) -> String {
     let text = fs::read_to_string(path("pipelines/demo.toml")).unwrap();
-    let (start, end) = (
-        text.find("[[areas]]").unwrap(),
-        text.find("[scenes]").unwrap(),
-    );
+    let end = text.find("[scenes]").unwrap();
     let areas = format!(
         "[[areas]]\nid = \"civ-seguela\"\nfile = \"{}\"\ncatalog = \"{}\"\n\n",
         path("aoi/demo-pits.geojson").display(),
