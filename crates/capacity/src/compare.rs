@@ -154,6 +154,8 @@ struct Candidate {
     lower_bound: Vec<String>,
     /// True if the false area of a field was not measured: what was mapped may be false alarms, and "below" cannot be said.
     is_false_area_unknown: bool,
+    /// True if the carats of the verdict's route rest on a prior that nobody has backed.
+    rests_on_placeholder: bool,
     /// True where the verdict rests on imagery: then the relative signal must agree.
     relative_needed: bool,
 }
@@ -263,15 +265,33 @@ impl Candidate {
             }
         }
 
+        let has_pits = !pits.is_empty();
+        let watched_share = has_pits.then(|| {
+            let shares = watched_areas
+                .iter()
+                .map(|area| params.lag.watched_share(&days(area), period));
+            shares.fold(f64::INFINITY, f64::min)
+        });
+        let observed_share = watched_areas
+            .iter()
+            .map(|area| observed(area, period, params))
+            .fold(f64::INFINITY, f64::min);
+        let coverage = watched_share.map(|watched| watched * observed_share);
+        // Of a period that was hardly watched no carats are stated: what was not seen is not nothing.
+        let is_covered = coverage.is_some_and(|coverage| coverage >= params.coverage_floor);
+
         // Best first: what was seen, what was published, what was supposed.
+        let is_placeholder = |flag: &Flag| matches!(flag, Flag::PlaceholderPrior { .. });
+        let mut rests_on_placeholder = false;
         let mut routes = Vec::new();
         let mut best: Option<(Route, [Vec<f64>; N_SHIFTS], Columns)> = None;
-        if !pits.is_empty() {
+        flags.extend(pits.iter().flat_map(|area| area.flags.iter().cloned()));
+        if is_covered {
             let carats: [Vec<f64>; N_SHIFTS] = std::array::from_fn(|shift| {
                 sum(pits.iter().map(|area| &area.carats[shift]), params.draws)
             });
             push_route(&mut routes, Route::Pits, &carats[0], None);
-            flags.extend(pits.iter().flat_map(|area| area.flags.iter().cloned()));
+            rests_on_placeholder = pits.iter().flat_map(|area| &area.flags).any(is_placeholder);
             let columns = pits
                 .iter_mut()
                 .flat_map(|area| std::mem::take(&mut area.columns))
@@ -301,6 +321,10 @@ impl Candidate {
             );
             flags.extend(draws.iter().flat_map(|area| area.flags.iter().cloned()));
             if best.is_none() {
+                rests_on_placeholder = draws
+                    .iter()
+                    .flat_map(|area| &area.flags)
+                    .any(is_placeholder);
                 let columns = draws.into_iter().flat_map(|area| area.columns).collect();
                 best = Some((route, std::array::from_fn(|_| carats.clone()), columns));
             }
@@ -326,18 +350,6 @@ impl Candidate {
         }
 
         // What the ground says.
-        let has_pits = !pits.is_empty();
-        let watched_share = has_pits.then(|| {
-            let shares = watched_areas
-                .iter()
-                .map(|area| params.lag.watched_share(&days(area), period));
-            shares.fold(f64::INFINITY, f64::min)
-        });
-        let observed_share = watched_areas
-            .iter()
-            .map(|area| observed(area, period, params))
-            .fold(f64::INFINITY, f64::min);
-        let coverage = watched_share.map(|watched| watched * observed_share);
         let ground =
             has_pits.then(|| ground_of(&pits, &watched_areas, observed_share, period, params));
         let fields_watched_share =
@@ -455,6 +467,7 @@ impl Candidate {
             refused,
             lower_bound,
             is_false_area_unknown,
+            rests_on_placeholder,
             relative_needed: has_pits,
         })
     }
@@ -710,6 +723,7 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
                 refused,
                 lower_bound,
                 is_false_area_unknown,
+                rests_on_placeholder,
                 relative_needed,
             } = candidate;
             let of_run: Option<[f64; N_SHIFTS]> =
@@ -728,7 +742,10 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
                     q[shift],
                     relative,
                     &lower_bound,
-                    is_false_area_unknown,
+                    Doubts {
+                        is_false_area_unknown,
+                        rests_on_placeholder,
+                    },
                     params,
                 )
             };
@@ -759,12 +776,19 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
         .collect()
 }
 
+/// What forbids to call a report outside.
+#[derive(Debug, Clone, Copy)]
+struct Doubts {
+    is_false_area_unknown: bool,
+    rests_on_placeholder: bool,
+}
+
 fn verdict(
     errors: (f64, f64),
     q: f64,
     relative: Option<Option<RelativeSignal>>,
     lower_bound: &[String],
-    is_false_area_unknown: bool,
+    doubts: Doubts,
     params: &Params,
 ) -> (Verdict, Vec<String>) {
     let outside = two_sided(errors) <= ALPHA;
@@ -788,7 +812,14 @@ fn verdict(
             params.false_discovery_rate
         ));
     }
-    if is_false_area_unknown && !is_above {
+    if doubts.rests_on_placeholder {
+        return not_assessable(
+            "The report lies outside the interval of 90 %, but what was implied rests on placeholders, which nobody has \
+             backed."
+                .into(),
+        );
+    }
+    if doubts.is_false_area_unknown && !is_above {
         return not_assessable(
             "The report lies below the interval of 90 %, but the area's own false alarms were not measured: \
              what was mapped may be among them."

@@ -397,6 +397,13 @@ fn too_much_false_area_or_too_little_coverage_forbids_a_verdict() {
             .iter()
             .any(|reason| reason.contains("the floor is 50 %"))
     );
+    // No carats are stated of digging that was hardly watched.
+    assert!(
+        assessment
+            .routes
+            .iter()
+            .all(|route| route.route != Route::Pits)
+    );
 }
 
 #[test]
@@ -558,5 +565,24 @@ fn a_month_is_inactive_only_where_it_was_seen() {
             MonthState::Inactive,
             MonthState::NotObservable
         ]
+    );
+}
+
+/// Without imagery only labor is left for Côte d'Ivoire, and its days and gravel are placeholders: nobody is accused by them.
+#[test]
+fn placeholders_call_no_report_outside() {
+    let assessment = country("CIV", 2023, 2_367.63);
+    assert_eq!(assessment.routes[0].route, Route::Labor);
+    assert_eq!(
+        assessment.verdict,
+        Verdict::NotAssessable,
+        "{:?}",
+        assessment.reasons
+    );
+    assert!(
+        assessment
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("placeholders"))
     );
 }
