@@ -14,6 +14,7 @@ mod faults;
 mod files;
 mod finding;
 mod layering;
+mod ledger;
 mod live;
 mod pipelines;
 mod same_bytes;

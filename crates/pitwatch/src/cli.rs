@@ -115,6 +115,25 @@ Examples:
   pitwatch validate pipelines/demo/forest out/demo")]
     Validate(ValidateArgs),
 
+    /// Check an output folder: ledger, runs, pointer, leftovers, free disk; nothing is changed
+    #[command(after_help = "\
+Examples:
+  pitwatch doctor out/seguela
+  pitwatch doctor out/seguela --json
+
+Each finding says what to do about it. Ends with 6 if something is broken.")]
+    Doctor(DoctorArgs),
+
+    /// Copy the ledger of an output folder into a file, while runs may go on
+    #[command(after_help = "Example:\n  pitwatch backup out/seguela seguela.ledger.sqlite")]
+    Backup(BackupArgs),
+
+    /// Put a copy of a ledger in its place
+    #[command(
+        after_help = "Example:\n  pitwatch restore seguela.ledger.sqlite out/seguela --overwrite"
+    )]
+    Restore(RestoreArgs),
+
     /// Write a completion script for a shell to standard output
     #[command(
         after_help = "Example:\n  pitwatch completions bash > /etc/bash_completion.d/pitwatch"
@@ -226,6 +245,47 @@ pub(crate) struct LooksArgs {
     /// Write the looks as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Output folder of runs
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+
+    /// Write the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// Output folder of runs
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+
+    /// The copy
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Replace FILE if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The copy
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Output folder of runs
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+
+    /// Replace the ledger that is there
+    #[arg(long)]
+    pub(crate) overwrite: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,11 +4,13 @@ mod area;
 mod assess;
 mod calendar;
 mod cell;
+mod changes;
 mod cli;
 mod config;
 mod detectable;
 mod exit;
 mod inject;
+mod ledger;
 mod live;
 mod plan;
 mod progress;
@@ -16,6 +18,7 @@ mod publish;
 mod record;
 mod run;
 mod skill;
+mod upkeep;
 mod validate;
 mod watch;
 
@@ -28,8 +31,8 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::cli::{
-    Cli, Command, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs, SkillArgs,
-    ValidateArgs,
+    Cli, Command, DoctorArgs, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs,
+    SkillArgs, ValidateArgs,
 };
 use crate::config::{Overrides, Pipeline};
 use crate::exit::{DONE, NEW_ALERTS, PARTIAL, Problem};
@@ -59,6 +62,13 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch_areas(args, started, progress),
         Command::Mirror(command) => tend_mirror(command),
         Command::Looks(args) => show_looks(args),
+        Command::Doctor(args) => examine(args),
+        Command::Backup(args) => {
+            upkeep::backup(&args.out, &args.file, args.overwrite).map(|()| DONE)
+        }
+        Command::Restore(args) => {
+            upkeep::restore(&args.file, &args.out, args.overwrite).map(|()| DONE)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(
                 *shell,
@@ -289,6 +299,25 @@ fn tend_mirror(command: &MirrorCommand) -> Result<u8> {
         .context(Problem::InvalidOutput);
     }
     Ok(DONE)
+}
+
+fn examine(args: &DoctorArgs) -> Result<u8> {
+    let checks = upkeep::doctor(&args.out)?;
+    if args.json {
+        say(&serde_json::to_string_pretty(&checks)?)?;
+    } else {
+        for check in &checks {
+            say(&check.to_text())?;
+        }
+    }
+    let is_broken = checks
+        .iter()
+        .any(|check| check.health == upkeep::Health::Broken);
+    Ok(if is_broken {
+        Problem::InvalidOutput.code()
+    } else {
+        DONE
+    })
 }
 
 fn show_looks(args: &LooksArgs) -> Result<u8> {

@@ -1,6 +1,20 @@
-//! A run's files: written beside their place, hashed, put in place at once, the manifest last.
+//! A run's files: written beside their place, hashed, put in place at once, the manifest last; then the ledger, then `latest.json`.
+//!
+//! A run is published in steps, each on the disk before the next begins:
+//!
+//! 1. `runs/.RUN_ID.unfinished` is written, every file synced, `alerts.ndjson` among them (the difference between the
+//!    ledger and the run), the manifest last.
+//! 2. The ledger notes the name (`pending`). What is in place under it is moved to `runs/.RUN_ID.replaced`; the new
+//!    folder is renamed to `runs/RUN_ID`.
+//! 3. One transaction of the ledger enters the run, its state and its events, and takes the note away.
+//! 4. `latest.json` is replaced. `.replaced` and `.work` are removed.
+//!
+//! Step 3 decides. Whoever is stopped before it is undone at the next start ([`open_ledger`]): the note says whose folder
+//! goes, and what was moved aside comes back. Whoever is stopped after it is completed: `latest.json` is written
+//! from the ledger. Either way the ledger, the folders and `latest.json` then say the same, and the cells that were
+//! finished are used again. A folder that the ledger never noted is nobody's to remove: `pitwatch doctor` names it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,8 +33,10 @@ use pitwatch_sites::{Alert, Tier};
 
 use crate::assess::Assessed;
 use crate::cell::CellResult;
+use crate::changes::{self, AreaFindings, RunFindings};
 use crate::config::Pipeline;
-use crate::exit::Problem;
+use crate::exit::{DONE, PARTIAL, Problem};
+use crate::ledger::{KnownRun, Ledger, RunEntry};
 use crate::progress::Progress;
 use crate::run::{AreaResult, Options, Outcome};
 use crate::watch::{Watch, file_sha256, sha256};
@@ -47,6 +63,181 @@ pub(crate) fn lock(out: &Path) -> Result<File> {
         })
         .context(Problem::Locked)?;
     Ok(file)
+}
+
+/// Ends the program at once at a named step, if `PITWATCH_CRASH_AT` names it: for tests, in debug builds alone.
+pub(crate) fn crash_at(step: &str) {
+    if cfg!(debug_assertions) && std::env::var_os("PITWATCH_CRASH_AT").is_some_and(|at| at == step)
+    {
+        std::process::abort();
+    }
+}
+
+/// Opens the ledger of an output folder whose lock is held, and completes or undoes what a stopped run left.
+///
+/// A folder that has runs and no ledger, of a version before there was one or after the ledger was moved away, gets one
+/// that names them. Of their alerts nothing is taken over: the next run tells all that it finds as new.
+///
+/// # Errors
+///
+/// If the ledger cannot be used, or the folder cannot be written.
+pub(crate) fn open_ledger(out: &Path, progress: &Progress) -> Result<Ledger> {
+    let mut ledger = Ledger::open(out)?;
+    if ledger.is_new {
+        let runs = runs_without_ledger(out)?;
+        if !runs.is_empty() {
+            progress.warn(&format!(
+                "{} has {} runs and no ledger: one is begun, and the next run tells all alerts as new",
+                out.display(),
+                runs.len()
+            ));
+            ledger.import(&runs)?;
+        }
+    }
+    recover(out, &ledger)?;
+    crash_at("recovered");
+    Ok(ledger)
+}
+
+/// The published runs of a folder without a ledger, the one of `latest.json` last.
+fn runs_without_ledger(out: &Path) -> Result<Vec<(KnownRun, String)>> {
+    let newest = latest_of(out).map(|latest| latest.run_id);
+    let mut runs = Vec::new();
+    for name in run_names(out)? {
+        let path = out.join("runs").join(&name).join("manifest.json");
+        let manifest = fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| Some((Manifest::from_json(&text).ok()?, text)));
+        if let Some((manifest, text)) = manifest {
+            let run = KnownRun {
+                run_id: name,
+                previous_run: None,
+                manifest_sha256: sha256(text.as_bytes()),
+            };
+            runs.push((manifest.ended, run, manifest.pipeline_sha256));
+        }
+    }
+    runs.sort_by_key(|(ended, run, _)| {
+        let is_newest = Some(&run.run_id) == newest.as_ref();
+        (is_newest, *ended, run.run_id.clone())
+    });
+    Ok(runs
+        .into_iter()
+        .map(|(_, run, pipeline)| (run, pipeline))
+        .collect())
+}
+
+/// The names in `runs/` that are not hidden, sorted; none if there is no such folder.
+pub(crate) fn run_names(out: &Path) -> Result<Vec<String>> {
+    names_in(&out.join("runs"), |name| !name.starts_with('.'))
+}
+
+fn names_in(folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot list {}", folder.display()));
+        }
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", folder.display()))?;
+        names.extend(
+            entry
+                .file_name()
+                .into_string()
+                .ok()
+                .filter(|name| is_wanted(name)),
+        );
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What a stopped run left in an output folder: hidden folders of `runs/`, a `latest.json` that was not put in place.
+pub(crate) fn leftovers(out: &Path) -> Result<Vec<PathBuf>> {
+    let runs = out.join("runs");
+    let hidden = names_in(&runs, |name| {
+        name.starts_with('.') && (name.ends_with(".unfinished") || name.ends_with(".replaced"))
+    })?;
+    let mut left: Vec<PathBuf> = hidden.into_iter().map(|name| runs.join(name)).collect();
+    left.extend(Some(out.join(TEMPORARY_LATEST)).filter(|path| path.exists()));
+    Ok(left)
+}
+
+const TEMPORARY_LATEST: &str = ".latest.json.tmp";
+
+/// Completes or undoes what a stopped run left.
+fn recover(out: &Path, ledger: &Ledger) -> Result<()> {
+    let runs = out.join("runs");
+    if let Some(run_id) = ledger.intended()? {
+        let place = runs.join(&run_id);
+        let aside = runs.join(format!(".{run_id}.replaced"));
+        // Between the note and the rename the folder in place may be the one that was there before.
+        let was_published = ledger.run(&run_id)?;
+        let is_old = was_published
+            .as_ref()
+            .is_some_and(|run| manifest_sha256(&place).as_ref() == Some(&run.manifest_sha256));
+        if !is_old && (aside.exists() || was_published.is_none()) {
+            remove(&place)?;
+        }
+        if aside.exists() && !place.exists() {
+            fs::rename(&aside, &place)
+                .with_context(|| format!("cannot move {} back", place.display()))?;
+        }
+        sync_folder(&runs)?;
+        ledger.give_up()?;
+    }
+    for path in leftovers(out)? {
+        remove(&path)?;
+    }
+    if let Some(run) = ledger.newest_run()? {
+        let is_named = latest_of(out).is_some_and(|latest| {
+            latest.run_id == run.run_id && latest.manifest_sha256 == run.manifest_sha256
+        });
+        let folder = runs.join(&run.run_id);
+        if !is_named && manifest_sha256(&folder).as_ref() == Some(&run.manifest_sha256) {
+            point_to(out, &run.run_id, run.manifest_sha256)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// SHA-256 of a run's manifest; `None` if it cannot be read.
+pub(crate) fn manifest_sha256(folder: &Path) -> Option<String> {
+    Some(sha256(&fs::read(folder.join("manifest.json")).ok()?))
+}
+
+/// What `latest.json` says; `None` if it is not there or says nothing.
+pub(crate) fn latest_of(out: &Path) -> Option<Latest> {
+    let text = fs::read_to_string(out.join("latest.json")).ok()?;
+    Latest::from_json(&text).ok()
+}
+
+/// Brings a folder's names to the disk.
+pub(crate) fn sync_folder(path: &Path) -> Result<()> {
+    // A folder cannot be opened as a file elsewhere.
+    if cfg!(unix) && path.exists() {
+        File::open(path)
+            .and_then(|folder| folder.sync_all())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// The folder of one run: a place to work in, and its final place.
@@ -92,13 +283,14 @@ impl RunFolder {
             .join(format!(".{}.unfinished", self.run_id))
     }
 
-    pub(crate) fn finished(&self) -> PathBuf {
-        self.out.join("runs").join(&self.run_id)
+    fn aside(&self) -> PathBuf {
+        self.out
+            .join("runs")
+            .join(format!(".{}.replaced", self.run_id))
     }
 
-    fn latest(&self) -> Option<Latest> {
-        let text = fs::read_to_string(self.out.join("latest.json")).ok()?;
-        Latest::from_json(&text).ok()
+    pub(crate) fn finished(&self) -> PathBuf {
+        self.out.join("runs").join(&self.run_id)
     }
 
     /// True if the newest published run is this one and nothing failed in it: what failed may be read now.
@@ -107,8 +299,7 @@ impl RunFolder {
             let text = fs::read_to_string(self.finished().join("manifest.json")).ok()?;
             Some(Manifest::from_json(&text).ok()?.summary.get("n_failed") == Some(&0))
         };
-        self.latest()
-            .is_some_and(|latest| latest.run_id == self.run_id)
+        latest_of(&self.out).is_some_and(|latest| latest.run_id == self.run_id)
             && is_whole().unwrap_or(false)
     }
 
@@ -126,28 +317,6 @@ impl RunFolder {
             summary: BTreeMap::new(),
             detection_limits: Vec::new(),
         })
-    }
-
-    /// The ids of the alerts published before; empty if there are none.
-    fn published_alert_ids(&self) -> HashSet<String> {
-        let read = || -> Option<HashSet<String>> {
-            let latest = self.latest()?;
-            let text =
-                fs::read_to_string(self.out.join(latest.path).join("alerts.geojson")).ok()?;
-            let json: serde_json::Value = serde_json::from_str(&text).ok()?;
-            let ids = json
-                .get("features")?
-                .as_array()?
-                .iter()
-                .filter_map(|feature| {
-                    feature
-                        .pointer("/properties/alert_id")?
-                        .as_str()
-                        .map(str::to_owned)
-                });
-            Some(ids.collect())
-        };
-        read().unwrap_or_default()
     }
 
     fn write(&self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
@@ -363,12 +532,13 @@ pub(crate) fn publish(
     pipeline: &Pipeline,
     options: &Options,
     run: RunFolder,
-    run_id: &str,
+    ledger: &mut Ledger,
     results: &[AreaResult],
     assessed: Option<&Assessed>,
     mut failed: Vec<Skipped>,
     progress: &Progress,
 ) -> Result<Outcome> {
+    let run_id = run.run_id.as_str();
     let alerts: Vec<Alert> = results
         .iter()
         .flat_map(|result| result.alerts.iter().cloned())
@@ -471,13 +641,48 @@ pub(crate) fn publish(
         .iter()
         .map(|result| result.detection_limit.clone())
         .collect();
-    let n_new_alerts = {
-        let known = run.published_alert_ids();
-        alerts
-            .iter()
-            .filter(|alert| !known.contains(&alert.alert_id))
-            .count()
+    let before = ledger.state()?;
+    let n_new_alerts = alerts
+        .iter()
+        .filter(|alert| !before.alerts.contains_key(&alert.alert_id))
+        .count();
+    let published = ledger.run(run_id)?;
+    let previous_run = match &published {
+        Some(run) => run.previous_run.clone(),
+        None => ledger.newest_run()?.map(|run| run.run_id),
     };
+    let mut lines = ledger.lines(run_id)?;
+    let changes = {
+        let areas: Vec<_> = results
+            .iter()
+            .filter_map(|result| findings(pipeline, result))
+            .collect();
+        let mut told = serde_json::json!({
+            "run_id": run_id,
+            "previous_run": previous_run.as_deref(),
+            "notice": notice,
+        });
+        for (name, &count) in &summary {
+            told[name] = count.into();
+        }
+        changes::compare(
+            &before,
+            &RunFindings {
+                run_id,
+                source: &source(&pipeline.path),
+                areas: &areas,
+                assessments: &[],
+                summary: told,
+                recorded: &lines,
+            },
+        )?
+    };
+    for event in &changes.events {
+        lines.push(event.to_json()?);
+    }
+    run.write("alerts.ndjson", |out| {
+        Ok(lines.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+    })?;
     let n_evidence = alerts.iter().filter(|alert| alert.evidence.is_some());
     let n_assessments = assessed.map_or(0, |assessed| assessed.assessments.len());
     let n_outlines = assessed.map_or(0, |assessed| assessed.outlines.iter().flatten().count());
@@ -493,6 +698,7 @@ pub(crate) fn publish(
             assessed.map_or(0, |assessed| assessed.disagreements.len()),
         ),
         ("alerts.geojson", alerts.len()),
+        ("alerts.ndjson", lines.len()),
         ("sites.geojson", sites.len()),
         ("evidence.csv", n_evidence.count()),
         ("retractions.csv", retractions.len()),
@@ -512,17 +718,44 @@ pub(crate) fn publish(
             .iter()
             .filter_map(|result| result.false_alert_budget.clone())
             .collect(),
+        previous_run: previous_run.clone(),
         skipped: failed.iter().chain(&skipped).cloned().collect(),
         notice,
     };
     let text = manifest.to_json();
     write_synced(&run.unfinished().join("manifest.json"), text.as_bytes())?;
-    let published = published_before(&run, &manifest);
-    if published.is_none() {
+    sync_folder(&run.unfinished().join("rasters"))?;
+    sync_folder(&run.unfinished())?;
+    crash_at("files");
+    let in_place = published_before(&run, &manifest);
+    if in_place.is_none() {
+        ledger.intend(run_id)?;
+        crash_at("noted");
         put_in_place(&run)?;
     }
-    point_to(&run, published.as_deref().unwrap_or(&text))?;
+    crash_at("folder");
+    let manifest_sha256 = sha256(in_place.as_deref().unwrap_or(&text).as_bytes());
+    ledger.commit(&RunEntry {
+        run_id,
+        previous_run: previous_run.as_deref(),
+        pipeline_sha256: &manifest.pipeline_sha256,
+        manifest_sha256: &manifest_sha256,
+        started: manifest.started,
+        ended: manifest.ended,
+        exit_code: if failed.is_empty() { DONE } else { PARTIAL },
+        looks: &rows,
+        watermarks: results
+            .iter()
+            .filter_map(|result| Some((result.watch.area_id.as_str(), newest_look(result)?)))
+            .collect(),
+        state: &changes.state,
+        events: &changes.events,
+    })?;
+    crash_at("ledger");
+    point_to(&options.out, run_id, manifest_sha256)?;
+    crash_at("latest");
     let _ = fs::remove_dir_all(run.unfinished());
+    let _ = fs::remove_dir_all(run.aside());
     let _ = fs::remove_dir_all(options.out.join(".work"));
     progress.detail(&format!("published {}", run.finished().display()));
     Ok(Outcome {
@@ -537,7 +770,42 @@ pub(crate) fn publish(
     })
 }
 
-/// The clock, which enters the manifest alone.
+fn newest_look(result: &AreaResult) -> Option<UtcTime> {
+    result.watch.reader.looks().last().map(|look| look.time)
+}
+
+/// What events are made of; `None` for an area without a look, of which nothing is said.
+fn findings<'a>(pipeline: &Pipeline, result: &'a AreaResult) -> Option<AreaFindings<'a>> {
+    Some(AreaFindings {
+        area_id: &result.watch.area_id,
+        notice: &result.watch.notice,
+        alerts: &result.alerts,
+        retractions: &result.retractions,
+        sites: &result.sites,
+        monitor_from: pipeline.monitor_from,
+        newest_look: newest_look(result)?,
+        is_whole: result.failures.is_empty() && result.watch.unopened.is_empty(),
+    })
+}
+
+/// What tells the events of a pipeline: `pitwatch/` and the name of its file, a URI-reference (RFC 3986, § 4.1).
+fn source(pipeline: &Path) -> String {
+    let name = pipeline
+        .file_stem()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let name = name.bytes().map(|byte| {
+        if is_plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    });
+    format!("pitwatch/{}", name.collect::<String>())
+}
+
+/// The clock, which enters the manifest and the ledger's `runs` alone.
 pub(crate) fn now() -> UtcTime {
     Utc::now()
 }
@@ -723,6 +991,10 @@ fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputF
             if !path.is_file() {
                 continue;
             }
+            // Rasters were written by a library that leaves them to the system's cache.
+            File::open(&path)
+                .and_then(|file| file.sync_all())
+                .with_context(|| format!("cannot write {}", path.display()))?;
             let sha256 = file_sha256(&path)?;
             let bytes = fs::metadata(&path)
                 .with_context(|| format!("cannot read {}", path.display()))?
@@ -839,31 +1111,28 @@ fn published_before(run: &RunFolder, manifest: &Manifest) -> Option<String> {
     (published == same_times && published.files.iter().all(is_whole)).then_some(text)
 }
 
-/// Moves the finished folder to its name.
+/// Moves the finished folder to its name; what had the name stays aside until the ledger has the run.
 fn put_in_place(run: &RunFolder) -> Result<()> {
-    let (from, to) = (run.unfinished(), run.finished());
-    let aside = run
-        .out
-        .join("runs")
-        .join(format!(".{}.replaced", run.run_id));
+    let (from, to, aside) = (run.unfinished(), run.finished(), run.aside());
     let _ = fs::remove_dir_all(&aside);
     if to.exists() {
         fs::rename(&to, &aside).with_context(|| format!("cannot move {} aside", to.display()))?;
     }
+    crash_at("aside");
     fs::rename(&from, &to)
         .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-    let _ = fs::remove_dir_all(&aside);
-    Ok(())
+    sync_folder(&run.out.join("runs"))
 }
 
 /// Points `latest.json` to the run.
-fn point_to(run: &RunFolder, manifest: &str) -> Result<()> {
+fn point_to(out: &Path, run_id: &str, manifest_sha256: String) -> Result<()> {
     let latest = Latest {
-        run_id: run.run_id.clone(),
-        path: format!("runs/{}", run.run_id),
-        manifest_sha256: sha256(manifest.as_bytes()),
+        run_id: run_id.to_owned(),
+        path: format!("runs/{run_id}"),
+        manifest_sha256,
     };
-    let temporary = run.out.join(".latest.json.tmp");
+    let temporary = out.join(TEMPORARY_LATEST);
     write_synced(&temporary, latest.to_json().as_bytes())?;
-    fs::rename(&temporary, run.out.join("latest.json")).context("cannot replace latest.json")
+    fs::rename(&temporary, out.join("latest.json")).context("cannot replace latest.json")?;
+    sync_folder(out)
 }

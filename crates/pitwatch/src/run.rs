@@ -9,12 +9,13 @@ use anyhow::{Context, Result};
 use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
-use pitwatch_sites::{Alert, Retraction, Site};
+use pitwatch_sites::{Alert, Retraction, Review, Site};
 
 use crate::assess;
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
+use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
@@ -82,12 +83,15 @@ pub(crate) struct AreaResult {
 /// If no area can be looked at, another run holds the output folder, or a result cannot be written.
 pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -> Result<Outcome> {
     let _lock = publish::lock(&options.out)?;
+    let mut ledger = publish::open_ledger(&options.out, progress)?;
     let mut failed = Vec::new();
     let compared = assess::read(pipeline)?;
     let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
     let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
     let measured = skill::read(pipeline)?;
-    let run_id = run_id(pipeline, &watches, &measured, compared.as_ref());
+    let reviews = ledger.reviews()?;
+    let named = named(pipeline, &watches, &measured, compared.as_ref(), &reviews);
+    let run_id = run_id(&watches, named, &ledger)?;
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
         progress.say(&format!("nothing new: {run_id} is published already"));
@@ -96,8 +100,11 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut results = Vec::new();
     for watch in watches {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
-        results.push(gather(watch, cells, pipeline, &measured, &run_folder)?);
+        let mut result = gather(watch, cells, pipeline, &measured, &run_folder)?;
+        ledger::apply_reviews(&reviews, &mut result.alerts);
+        results.push(result);
     }
+    publish::crash_at("cells");
     skill::warn(&results, &measured, progress);
     let assessed = match &compared {
         Some(inputs) => Some(assess::assess(inputs, pipeline, &results)?),
@@ -107,7 +114,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         pipeline,
         options,
         run_folder,
-        &run_id,
+        &mut ledger,
         &results,
         assessed.as_ref(),
         failed,
@@ -216,18 +223,14 @@ fn area_name(source: &AreaSource) -> String {
     format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
 }
 
-/// Date of the newest look and twelve digits of the hash of inputs, pipeline file, measured skill and version.
-fn run_id(
+/// What a run's name is made of: inputs, pipeline file, measured skill, priors and figures, reviews and version.
+fn named(
     pipeline: &Pipeline,
     watches: &[Watch],
     measured: &Measured,
     compared: Option<&assess::Inputs>,
+    reviews: &BTreeMap<String, Review>,
 ) -> String {
-    let newest = watches
-        .iter()
-        .flat_map(|watch| watch.reader.looks().last())
-        .map(|look| Day::of(look.time))
-        .max();
     let mut named = format!(
         "{}\n{}\n{}",
         env!("CARGO_PKG_VERSION"),
@@ -243,8 +246,29 @@ fn run_id(
     if let Some(inputs) = compared {
         named += &format!("\ncapacity {}", inputs.sha256);
     }
+    let areas = watches.iter().map(|watch| watch.area_id.as_str());
+    named + &ledger::named_reviews(reviews, areas)
+}
+
+/// Date of the newest look and twelve digits of the hash of what the run is named by.
+///
+/// A run that was published before another one has happened already: to come back to its inputs is another step of the
+/// folder's history, with events and therefore a name of its own.
+fn run_id(watches: &[Watch], mut named: String, ledger: &Ledger) -> Result<String> {
+    let newest = watches
+        .iter()
+        .flat_map(|watch| watch.reader.looks().last())
+        .map(|look| Day::of(look.time))
+        .max();
     let date = newest.map_or_else(String::new, |day| day.to_string().replace('-', ""));
-    format!("{date}{}", &sha256(named.as_bytes())[..12])
+    let newest_run = ledger.newest_run()?.map(|run| run.run_id);
+    loop {
+        let run_id = format!("{date}{}", &sha256(named.as_bytes())[..12]);
+        if newest_run.as_ref() == Some(&run_id) || ledger.run(&run_id)?.is_none() {
+            return Ok(run_id);
+        }
+        named += &format!("\nafter {}", newest_run.as_deref().unwrap_or_default());
+    }
 }
 
 /// Memory that is taken before any cell: the program, its libraries, file headers.

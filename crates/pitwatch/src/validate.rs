@@ -144,7 +144,7 @@ fn outputs(out: &Path) -> Result<String> {
 }
 
 /// A run's folder: every file of the manifest is there with its bytes.
-fn run_folder(folder: &Path) -> Result<String> {
+pub(crate) fn run_folder(folder: &Path) -> Result<String> {
     let check = || -> Result<String> {
         let path = folder.join("manifest.json");
         let manifest = Manifest::from_json(

@@ -134,6 +134,54 @@ pub fn write_sites_geojson(
     )
 }
 
+/// An alert as events carry it: a feature with every column of `alerts.geojson`, null where there is no value.
+///
+/// # Errors
+///
+/// If a coordinate is not finite.
+pub fn alert_feature(alert: &Alert, notice: &str) -> Result<Value> {
+    feature(
+        &alert.alert_id,
+        &alert.outline_lonlat,
+        &ALERT_COLUMNS,
+        alert_values(alert, notice),
+    )
+}
+
+/// A site as events carry it: a feature with every column of `sites.geojson`.
+///
+/// # Errors
+///
+/// If a coordinate is not finite.
+pub fn site_feature(site: &Site, notice: &str) -> Result<Value> {
+    feature(
+        &site.site_id,
+        &site.outline_lonlat,
+        &SITE_COLUMNS,
+        site_values(site, notice),
+    )
+}
+
+fn feature<const N: usize>(
+    id: &str,
+    outline: &MultiPolygon<f64>,
+    columns: &[&str; N],
+    values: [Value; N],
+) -> Result<Value> {
+    let coordinates =
+        coordinates(outline).ok_or_else(|| Error::InfiniteCoordinate { id: id.to_owned() })?;
+    let properties: serde_json::Map<String, Value> = columns
+        .iter()
+        .map(|&column| column.to_owned())
+        .zip(values)
+        .collect();
+    Ok(json!({
+        "type": "Feature",
+        "properties": properties,
+        "geometry": {"type": "MultiPolygon", "coordinates": coordinates},
+    }))
+}
+
 fn alert_values(alert: &Alert, notice: &str) -> [Value; ALERT_COLUMNS.len()] {
     [
         json!(alert.alert_id),

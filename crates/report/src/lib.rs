@@ -13,6 +13,7 @@
 
 mod assessment;
 mod error;
+mod event;
 mod evidence;
 mod geojson;
 mod looks;
@@ -28,8 +29,12 @@ pub use assessment::{
     write_activity_csv, write_assessments_csv, write_assessments_geojson, write_questionnaire_csv,
 };
 pub use error::{Error, Result};
+pub use event::{Event, EventType, feature_without_place};
 pub use evidence::{write_evidence_csv, write_retractions_csv};
-pub use geojson::{ALERT_COLUMNS, SITE_COLUMNS, write_alerts_geojson, write_sites_geojson};
+pub use geojson::{
+    ALERT_COLUMNS, SITE_COLUMNS, alert_feature, site_feature, write_alerts_geojson,
+    write_sites_geojson,
+};
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{FalseAlertBudget, InputEntry, Latest, Manifest, OutputFile, Skipped};
 pub use page::{PageContext, comparison_page};

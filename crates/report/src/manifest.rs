@@ -33,6 +33,9 @@ pub struct Manifest {
     /// How sure an alert had to be for false ones to stay within the budget, an entry an area that has one.
     #[serde(default)]
     pub false_alert_budgets: Vec<FalseAlertBudget>,
+    /// The run that was published before into the same folder; null for the first. A consumer goes back along it.
+    #[serde(default)]
+    pub previous_run: Option<String>,
     /// What was left out, and why.
     pub skipped: Vec<Skipped>,
     /// The notice of the imagery's license.
@@ -217,6 +220,7 @@ mod tests {
                 omitted_share: Vec::new(),
             }],
             false_alert_budgets: Vec::new(),
+            previous_run: None,
             skipped: vec![Skipped {
                 what: "S2A_X".into(),
                 reason: "cannot read B04.tif: truncated; fetch it again".into(),
