@@ -121,11 +121,11 @@ impl Run {
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
-        for folder in ["", "rasters/", "report/"] {
-            if !self.folder.join(folder).exists() {
+        for folder in ["", "rasters/", "report/", "public/"] {
+            let Ok(entries) = fs::read_dir(self.folder.join(folder)) else {
                 continue;
-            }
-            for entry in fs::read_dir(self.folder.join(folder)).unwrap() {
+            };
+            for entry in entries {
                 let entry = entry.unwrap();
                 let name = format!("{folder}{}", entry.file_name().to_string_lossy());
                 if entry.file_type().unwrap().is_file() && name != "manifest.json" {

@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use pitwatch_grid::Day;
 
+use crate::alerts::{AlertsCommand, ReviewsCommand};
+
 /// Satellite monitoring of mining areas: newly dug ground from Sentinel-2, drawn in QGIS.
 #[derive(Debug, Parser)]
 #[command(name = "pitwatch", version, propagate_version = true, after_help = EXIT_CODES)]
@@ -42,6 +44,7 @@ Exit codes:
   4    some scenes or cells failed; the rest is published
   5    no source of scenes can be reached, or none has a usable scene
   6    an output is not valid
+  7    events are not delivered yet, or were given up (alerts deliver)
   10   there are new alerts (only with --exit-code)
   75   another run holds the output folder or the mirror
   130  interrupted
@@ -114,6 +117,14 @@ Examples:
   pitwatch validate pipelines/demo.toml aoi/demo-forest.geojson
   pitwatch validate pipelines/demo/forest out/demo")]
     Validate(ValidateArgs),
+
+    /// List, review, export and deliver alerts
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+
+    /// Read back what reviewers wrote
+    #[command(subcommand)]
+    Reviews(ReviewsCommand),
 
     /// Check an output folder: ledger, runs, pointer, leftovers, free disk; nothing is changed
     #[command(after_help = "\

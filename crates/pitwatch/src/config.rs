@@ -30,6 +30,14 @@ struct File {
     capacity: Option<pitwatch_capacity::Params>,
     /// How detection is measured; a run does without it.
     skill: Option<crate::inject::Params>,
+    /// What is told to whom.
+    report: Option<ReportTable>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportTable {
+    public: Option<pitwatch_report::PublicParams>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -133,6 +141,8 @@ pub(crate) struct Pipeline {
     pub(crate) sites: pitwatch_sites::Params,
     /// How detection is measured; `None` where the file has no table `[skill]`.
     pub(crate) skill: Option<crate::inject::Params>,
+    /// What the public is told; `None` where the file has no table `[report.public]`: nothing.
+    pub(crate) public: Option<pitwatch_report::PublicParams>,
     /// The measured skill that runs use.
     pub(crate) skill_file: Option<PathBuf>,
     /// How carats are estimated and compared; `None` where the file has no table `[capacity]`.
@@ -356,6 +366,10 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
     if let Some(Err((key, message))) = file.skill.as_ref().map(crate::inject::Params::check) {
         return Err(anyhow!("{}: {message}", at(key)));
     }
+    let public = file.report.as_ref().and_then(|report| report.public);
+    if let Some(Err((key, message))) = public.as_ref().map(pitwatch_report::PublicParams::check) {
+        return Err(anyhow!("{}: {message}", at(key)));
+    }
     let tables: toml::Table = text.parse().with_context(|| path.display().to_string())?;
     let sha256_of = |names: &[&str]| -> Result<String> {
         let mut named = String::new();
@@ -389,6 +403,7 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         change: file.change,
         sites: file.sites,
         skill: file.skill,
+        public,
         skill_file: file.skill_file.map(|path| folder.join(path)),
         capacity: file.capacity,
         reported_file: file.reported_file.map(|path| folder.join(path)),

@@ -6,6 +6,8 @@ use std::fmt;
 pub(crate) const DONE: u8 = 0;
 /// Some scenes or cells failed; the rest is published.
 pub(crate) const PARTIAL: u8 = 4;
+/// Events are not delivered yet, or never will be without a replay.
+pub(crate) const UNDELIVERED: u8 = 7;
 /// There are new alerts (only with `--exit-code`).
 pub(crate) const NEW_ALERTS: u8 = 10;
 

@@ -21,7 +21,7 @@ use crate::exit::Problem;
 /// The file's name in the output folder.
 pub(crate) const FILE: &str = "ledger.sqlite";
 /// Each step brings a ledger from the version of its place to the next; a file's version is its `user_version`.
-const MIGRATIONS: [&str; 1] = [include_str!("ledger.v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("ledger.v1.sql"), include_str!("ledger.v2.sql")];
 /// What SQLite keeps in the header of a ledger: the letters `pitw`.
 const APPLICATION_ID: i64 = 0x7069_7477;
 /// How long a writer waits for another.
@@ -126,7 +126,6 @@ impl Ledger {
     }
 
     /// The connection, for the commands that write reviews and deliveries.
-    #[allow(dead_code, reason = "what reviews and deliveries are written through")]
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }

@@ -1,5 +1,6 @@
 //! The program: reads the command line and the pipeline file, runs the line, owns the clock and the files on disk.
 
+mod alerts;
 mod area;
 mod assess;
 mod calendar;
@@ -7,6 +8,7 @@ mod cell;
 mod changes;
 mod cli;
 mod config;
+mod deliver;
 mod detectable;
 mod exit;
 mod inject;
@@ -14,13 +16,16 @@ mod ledger;
 mod live;
 mod plan;
 mod progress;
+mod public;
 mod publish;
 mod record;
+mod reviews;
 mod run;
 mod skill;
 mod upkeep;
 mod validate;
 mod watch;
+mod webhook;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch_areas(args, started, progress),
         Command::Mirror(command) => tend_mirror(command),
         Command::Looks(args) => show_looks(args),
+        Command::Alerts(command) => alerts::run(command, started, progress),
+        Command::Reviews(command) => alerts::run_reviews(command, started),
         Command::Doctor(args) => examine(args),
         Command::Backup(args) => {
             upkeep::backup(&args.out, &args.file, args.overwrite).map(|()| DONE)
@@ -343,6 +350,7 @@ fn summary_json(outcome: &Outcome) -> serde_json::Value {
         "n_alerts": outcome.alerts.len(),
         "n_new_alerts": outcome.n_new_alerts,
         "summary": outcome.summary,
+        "precision": outcome.reviewed,
         "detection_limits": outcome.detection_limits,
         "failed": failed,
     })
@@ -381,6 +389,7 @@ fn summary_text(outcome: &Outcome) -> String {
             outcome.alerts.len(),
             outcome.n_new_alerts
         ),
+        format!("  precision   {}", outcome.reviewed.to_text()),
     ];
     lines.extend(outcome.detection_limits.iter().map(|limit| {
         let area = |value: Option<f64>, none: &str| {

@@ -38,6 +38,8 @@ use crate::config::Pipeline;
 use crate::exit::{DONE, PARTIAL, Problem};
 use crate::ledger::{KnownRun, Ledger, RunEntry};
 use crate::progress::Progress;
+use crate::public;
+use crate::reviews::Reviewed;
 use crate::run::{AreaResult, Options, Outcome};
 use crate::watch::{Watch, file_sha256, sha256};
 
@@ -315,6 +317,7 @@ impl RunFolder {
             is_unchanged: true,
             failed: Vec::new(),
             summary: BTreeMap::new(),
+            reviewed: Reviewed::default(),
             detection_limits: Vec::new(),
         })
     }
@@ -594,6 +597,20 @@ pub(crate) fn publish(
         write_assessed(&run, assessed, results, run_id, &notice)?;
     }
 
+    let mut n_public_cells = 0;
+    if let Some(params) = &pipeline.public {
+        let folder = run.unfinished().join("public");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        // The area that is seen least far decides for all; one without a look keeps everything back.
+        let newest: Option<Vec<UtcTime>> = results.iter().map(newest_look).collect();
+        let newest = newest.and_then(|looks| looks.into_iter().min());
+        run.write(public::FILE, |out| {
+            n_public_cells =
+                pitwatch_report::write_public_cells_geojson(out, &alerts, params, newest, &notice)?;
+            Ok(())
+        })?;
+    }
+
     let mut skipped = Vec::new();
     for result in results {
         for (what, reason) in &result.failures {
@@ -637,6 +654,9 @@ pub(crate) fn publish(
     }
     let mut summary = summary(results, &alerts, &looks);
     summary.insert("n_failed".to_owned(), failed.len() as u64);
+    let reviewed: Reviewed = results.iter().map(|result| result.reviewed).sum();
+    summary.insert("n_reviewed_confirmed".to_owned(), reviewed.n_confirmed);
+    summary.insert("n_reviewed_dismissed".to_owned(), reviewed.n_dismissed);
     let detection_limits: Vec<_> = results
         .iter()
         .map(|result| result.detection_limit.clone())
@@ -703,6 +723,7 @@ pub(crate) fn publish(
         ("evidence.csv", n_evidence.count()),
         ("retractions.csv", retractions.len()),
         ("looks.csv", rows.len()),
+        (public::FILE, n_public_cells),
     ]);
     let manifest = Manifest {
         run_id: run_id.to_owned(),
@@ -725,6 +746,7 @@ pub(crate) fn publish(
     let text = manifest.to_json();
     write_synced(&run.unfinished().join("manifest.json"), text.as_bytes())?;
     sync_folder(&run.unfinished().join("rasters"))?;
+    sync_folder(&run.unfinished().join("public"))?;
     sync_folder(&run.unfinished())?;
     crash_at("files");
     let in_place = published_before(&run, &manifest);
@@ -766,6 +788,7 @@ pub(crate) fn publish(
         is_unchanged: false,
         failed,
         summary,
+        reviewed,
         detection_limits,
     })
 }
@@ -979,9 +1002,9 @@ fn inputs(pipeline: &Pipeline, results: &[AreaResult]) -> Result<Vec<InputEntry>
 
 fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputFile>> {
     let mut files = Vec::new();
-    for name in ["", "rasters", "report"] {
-        // Pages are written where figures were compared only.
-        if !folder.join(name).exists() {
+    for name in ["", "rasters", "report", "public"] {
+        // Pages are written where figures were compared only, the public feed where it is asked for.
+        if !folder.join(name).is_dir() {
             continue;
         }
         let entries = fs::read_dir(folder.join(name))

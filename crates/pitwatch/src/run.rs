@@ -19,6 +19,7 @@ use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
+use crate::reviews::Reviewed;
 use crate::skill::{self, Measured};
 use crate::watch::{self, Watch, sha256};
 
@@ -57,6 +58,8 @@ pub(crate) struct Outcome {
     /// What failed; the rest is published.
     pub(crate) failed: Vec<Skipped>,
     pub(crate) summary: BTreeMap<String, u64>,
+    /// What reviewers said of the alerts of the run's areas, so far.
+    pub(crate) reviewed: Reviewed,
     /// How small a pit could have been seen, an entry an area.
     pub(crate) detection_limits: Vec<DetectionLimit>,
 }
@@ -74,6 +77,8 @@ pub(crate) struct AreaResult {
     pub(crate) failures: BTreeMap<String, String>,
     pub(crate) detection_limit: DetectionLimit,
     pub(crate) false_alert_budget: Option<FalseAlertBudget>,
+    /// What reviewers said of the area's alerts when the run began.
+    pub(crate) reviewed: Reviewed,
 }
 
 /// Runs a pipeline: finds the scenes, looks for change in each cell, makes alerts and sites, and publishes.
@@ -102,6 +107,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
         let mut result = gather(watch, cells, pipeline, &measured, &run_folder)?;
         ledger::apply_reviews(&reviews, &mut result.alerts);
+        result.reviewed = Reviewed::of_area(&reviews, &result.watch.area_id);
         results.push(result);
     }
     publish::crash_at("cells");
@@ -437,6 +443,7 @@ fn gather(
         failures,
         detection_limit,
         false_alert_budget,
+        reviewed: Reviewed::default(),
     })
 }
 

@@ -96,10 +96,7 @@ impl Event {
     /// Source: RFC 9562, § 5.5.
     #[must_use]
     pub fn id(&self) -> String {
-        let name = format!("{}/{}", self.subject, self.revision);
-        Uuid::new_v5(&NAMESPACE, name.as_bytes())
-            .hyphenated()
-            .to_string()
+        event_id(&self.subject, self.revision)
     }
 
     /// The event as one line of JSON without a line feed, attributes in the order of the specification, `data` last.
@@ -139,6 +136,15 @@ impl Event {
             source,
         })
     }
+}
+
+/// The id of a subject's event, as [`Event::id`].
+#[must_use]
+pub fn event_id(subject: &str, revision: u64) -> String {
+    let name = format!("{subject}/{revision}");
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
+        .hyphenated()
+        .to_string()
 }
 
 /// A feature without a place, for what has none: a run, an assessment.

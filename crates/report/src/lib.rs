@@ -19,6 +19,7 @@ mod geojson;
 mod looks;
 mod manifest;
 mod page;
+mod public;
 mod raster;
 mod sdmx;
 mod skill;
@@ -29,7 +30,7 @@ pub use assessment::{
     write_activity_csv, write_assessments_csv, write_assessments_geojson, write_questionnaire_csv,
 };
 pub use error::{Error, Result};
-pub use event::{Event, EventType, feature_without_place};
+pub use event::{Event, EventType, event_id, feature_without_place};
 pub use evidence::{write_evidence_csv, write_retractions_csv};
 pub use geojson::{
     ALERT_COLUMNS, SITE_COLUMNS, alert_feature, site_feature, write_alerts_geojson,
@@ -38,6 +39,7 @@ pub use geojson::{
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{FalseAlertBudget, InputEntry, Latest, Manifest, OutputFile, Skipped};
 pub use page::{PageContext, comparison_page};
+pub use public::{PublicParams, write_public_cells_geojson};
 pub use raster::{
     Overviews, PaletteEntry, RASTER_NAMES, RasterLayer, byte_from_reflectance, raster_layers,
 };

@@ -116,6 +116,15 @@ pub struct Ranged {
     pub total_bytes: u64,
 }
 
+/// What a receiver answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// HTTP status, whatever it says.
+    pub status: u16,
+    /// How long the receiver asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
 /// What was asked of the network so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
@@ -284,6 +293,49 @@ impl Remote {
             .ask(Method::POST, href, None, Some(body), max_bytes)
             .await?
             .bytes)
+    }
+
+    /// Hands a body over with one POST, and returns what the receiver answered, a redirect or a failure too.
+    ///
+    /// No redirect is followed, nothing is tried again, and the answer's body is not read.
+    ///
+    /// # Errors
+    ///
+    /// If the address is against the rules, or no answer came in time.
+    pub async fn hand_over(
+        &self,
+        href: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Receipt, NetError> {
+        let url = Url::parse(href)
+            .map_err(|error| NetError::address(href, &format!("is no address: {error}")))?;
+        let fault = |kind, message: &str| NetError::new(kind, url.as_str(), message);
+        self.access
+            .check(&url)
+            .map_err(|message| fault(FaultKind::Refused, &message))?;
+        let mut request = self.client.post(url.clone()).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.net.shared.requests.fetch_add(1, Ordering::Relaxed);
+        match tokio::time::timeout(timeout, request.send()).await {
+            Err(_) => Err(fault(FaultKind::Transient, "no answer in time")),
+            Ok(Err(error)) => {
+                let message = chain(&error);
+                let kind = if message.contains(guard::PRIVATE) {
+                    FaultKind::Refused
+                } else {
+                    FaultKind::Transient
+                };
+                Err(fault(kind, &message))
+            }
+            Ok(Ok(response)) => Ok(Receipt {
+                status: response.status().as_u16(),
+                retry_after: retry_after(response.headers()),
+            }),
+        }
     }
 
     /// Writes a whole file to disk, a piece at a time, and returns its length.
