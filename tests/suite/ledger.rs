@@ -87,11 +87,7 @@ fn dump(out: &Path) -> BTreeMap<String, Vec<String>> {
         let mut statement = connection
             .prepare(&format!("SELECT * FROM {table}"))
             .unwrap();
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let rows = statement
             .query_map([], |row| {
                 let cells = columns.iter().enumerate().filter(|(_, name)| {

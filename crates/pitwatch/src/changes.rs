@@ -618,7 +618,11 @@ mod tests {
                 subject: "area-2023-S2".into(),
                 revision: 0,
                 verdict: self.verdict.into(),
-                row: json!({"verdict": self.verdict, "reported_ct": 12.5}),
+                row: json!({
+                    "assessment_id": "area/2023-S2", "scope": "area", "country": "CIV", "period": "2023-S2",
+                    "verdict": self.verdict, "implied_ct_p05": null, "implied_ct_p50": null, "implied_ct_p95": null,
+                    "reported_ct": 12.5, "reasons": "a reason", "notice": "n",
+                }),
                 last_run: String::new(),
             }];
             let run = RunFindings {
@@ -633,9 +637,8 @@ mod tests {
         }
     }
 
-    const COUNTS: [&str; 13] = [
+    const COUNTS: [&str; 12] = [
         "n_areas",
-        "n_cells",
         "n_looks",
         "n_looks_not_found",
         "n_looks_used",

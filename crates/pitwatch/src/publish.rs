@@ -33,7 +33,7 @@ use pitwatch_sites::{Alert, Tier};
 
 use crate::assess::Assessed;
 use crate::cell::CellResult;
-use crate::changes::{self, AreaFindings, RunFindings};
+use crate::changes::{self, AreaFindings, AssessmentRow, RunFindings};
 use crate::config::Pipeline;
 use crate::exit::{DONE, PARTIAL, Problem};
 use crate::ledger::{KnownRun, Ledger, RunEntry};
@@ -677,12 +677,14 @@ pub(crate) fn publish(
             .iter()
             .filter_map(|result| findings(pipeline, result))
             .collect();
+        let verdicts = assessed.map_or_else(Vec::new, |assessed| verdicts(assessed, &notice));
         let mut told = serde_json::json!({
             "run_id": run_id,
             "previous_run": previous_run.as_deref(),
             "notice": notice,
         });
-        for (name, &count) in &summary {
+        // How the work was cut into cells is no finding.
+        for (name, &count) in summary.iter().filter(|(name, _)| *name != "n_cells") {
             told[name] = count.into();
         }
         changes::compare(
@@ -691,7 +693,7 @@ pub(crate) fn publish(
                 run_id,
                 source: &source(&pipeline.path),
                 areas: &areas,
-                assessments: &[],
+                assessments: &verdicts,
                 summary: told,
                 recorded: &lines,
             },
@@ -1040,6 +1042,22 @@ fn hash_files(folder: &Path, rows: &BTreeMap<&str, usize>) -> Result<Vec<OutputF
 }
 
 /// Writes the comparison with reported figures: tables, map, SDMX, and a page for each comparison in `report/`.
+/// The verdicts of a run, as events are told of them.
+fn verdicts(assessed: &Assessed, notice: &str) -> Vec<AssessmentRow> {
+    let row = |assessment| {
+        let mut row = pitwatch_report::assessment_properties(assessment);
+        row["notice"] = notice.into();
+        AssessmentRow {
+            subject: pitwatch_report::assessment_id(assessment),
+            revision: 0,
+            verdict: row["verdict"].as_str().unwrap_or_default().to_owned(),
+            row,
+            last_run: String::new(),
+        }
+    };
+    assessed.assessments.iter().map(row).collect()
+}
+
 fn write_assessed(
     run: &RunFolder,
     assessed: &Assessed,

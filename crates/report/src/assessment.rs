@@ -181,6 +181,13 @@ pub fn write_assessments_geojson(
     )
 }
 
+/// The columns of an assessment as one object of flat properties, for its event.
+#[must_use]
+pub fn assessment_properties(assessment: &Assessment) -> Value {
+    let columns = ASSESSMENT_COLUMNS.map(str::to_owned);
+    Value::Object(columns.into_iter().zip(values(assessment)).collect())
+}
+
 fn values(assessment: &Assessment) -> [Value; ASSESSMENT_COLUMNS.len()] {
     let text = |text: String| {
         if text.is_empty() {

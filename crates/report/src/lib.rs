@@ -26,8 +26,9 @@ mod skill;
 mod style;
 
 pub use assessment::{
-    ACTIVITY_COLUMNS, ASSESSMENT_COLUMNS, QUESTIONNAIRE_COLUMNS, assessment_id, period_name,
-    write_activity_csv, write_assessments_csv, write_assessments_geojson, write_questionnaire_csv,
+    ACTIVITY_COLUMNS, ASSESSMENT_COLUMNS, QUESTIONNAIRE_COLUMNS, assessment_id,
+    assessment_properties, period_name, write_activity_csv, write_assessments_csv,
+    write_assessments_geojson, write_questionnaire_csv,
 };
 pub use error::{Error, Result};
 pub use event::{Event, EventType, event_id, feature_without_place};
