@@ -23,10 +23,12 @@ mod evidence;
 mod lag;
 mod olofsson;
 mod params;
+mod participant;
 mod pit;
 mod pits;
 mod prior;
 mod routes;
+mod statistics;
 
 pub use activity::{change_disagreements, month_activity};
 pub use assessment::{
@@ -39,8 +41,13 @@ pub use evidence::{AreaEvidence, Dyke, FalseArea, MonthLooks, Season, Site};
 pub use lag::Lag;
 pub use olofsson::{SampleArea, Stratum, sample_area};
 pub use params::Params;
+pub use participant::{Participant, without_accents};
 pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};
 pub use prior::{
     AreaPriors, Chosen, CountryPriors, Deposit, Distribution, Documented, Factor, Overrides,
     Plausible, Prior, Priors, SourceClass,
+};
+pub use statistics::{
+    Figure, Finding, FindingKind, Limits, Measure, Publisher, ReportPeriod, check,
+    impossible_parts, in_order_of_vintage,
 };
