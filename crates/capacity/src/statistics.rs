@@ -159,7 +159,8 @@ impl ReportPeriod {
     }
 
     /// The period of the same length before.
-    fn before(self) -> Self {
+    #[must_use]
+    pub fn before(self) -> Self {
         let (year, part) = match self.part {
             Part::Year => (self.year - 1, Part::Year),
             Part::Half(1) => (self.year - 1, Part::Half(2)),

@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use geo::MultiPolygon;
 use pitwatch_capacity::{
-    AreaEvidence, Assessment, ChangeDisagreement, Estimate, MonthActivity, MonthLooks,
-    OmittedShare, Params, Priors, ReportedAmount, Scope, Season, Site,
+    AreaEvidence, Assessment, ChangeDisagreement, Estimate, Figure, Measure, MonthActivity,
+    MonthLooks, OmittedShare, Params, Participant, Priors, ReportPeriod, ReportedAmount, Scope,
+    Season, Site, in_order_of_vintage,
 };
 use pitwatch_change::Kind;
 use pitwatch_grid::{Day, Region};
@@ -16,25 +17,12 @@ use pitwatch_sites::Tier;
 
 use crate::config::Pipeline;
 use crate::exit::Problem;
+use crate::figures;
 use crate::run::AreaResult;
 use crate::watch::sha256;
 
 /// Days of a season: the monitoring period is cut into years from its first day on.
 const SEASON_DAYS: i32 = 365;
-
-/// The columns of a table of reported figures, in their order.
-const REPORTED_COLUMNS: [&str; 10] = [
-    "participant",
-    "period",
-    "measure",
-    "carats",
-    "value_usd",
-    "source",
-    "source_class",
-    "release_date",
-    "carats_rounding",
-    "note",
-];
 
 /// What the comparison rests on beside imagery.
 pub(crate) struct Inputs {
@@ -153,156 +141,41 @@ fn read_files(pipeline: &Pipeline) -> Result<Option<Inputs>> {
 
 /// Reads a table of reported figures; all faults are told at once.
 fn parse_reported(path: &Path, text: &str) -> Result<Vec<ReportedAmount>> {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headers = reader
-        .headers()
-        .with_context(|| format!("{}, line 1", path.display()))?;
-    if headers.iter().ne(REPORTED_COLUMNS) {
-        return Err(anyhow!(
-            "{}, line 1: the columns must be {}",
-            path.display(),
-            REPORTED_COLUMNS.join(",")
-        ));
-    }
-    let (mut amounts, mut faults) = (Vec::new(), Vec::new());
-    for (index, record) in reader.records().enumerate() {
-        let row = index + 2;
-        let amount = record
-            .map_err(|error| error.to_string())
-            .and_then(|record| amount_of(&record));
-        match amount {
-            Ok(amount) => amounts.push(amount),
-            Err(fault) => faults.push(format!("row {row}: {fault}")),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(anyhow!("{}: {}", path.display(), faults.join("; ")));
-    }
-    // Figures of one period and measure are vintages, or official figures that differ: the comparison takes the last row, and
+    let rows = figures::parse(path, text, b',', &figures::Defaults::default())
+        .map_err(|faults| anyhow!("{}", faults.join("\n")))?;
+    let figures: Vec<Figure> = rows.into_iter().map(|row| row.figure).collect();
+    // Figures of one period and measure are vintages, or official figures that differ: the comparison takes the newest, and
     // says how many there are.
-    let mut counts: BTreeMap<(Scope, (Day, Day), String), usize> = BTreeMap::new();
-    let key =
-        |amount: &ReportedAmount| (amount.scope.clone(), amount.period, amount.measure.clone());
-    for amount in &amounts {
-        *counts.entry(key(amount)).or_default() += 1;
+    let mut groups: BTreeMap<(&str, ReportPeriod, Measure), Vec<usize>> = BTreeMap::new();
+    for (row, figure) in figures.iter().enumerate() {
+        let key = (figure.participant.code, figure.period, figure.measure);
+        groups.entry(key).or_default().push(row);
     }
-    let mut last: BTreeMap<(Scope, (Day, Day), String), ReportedAmount> = BTreeMap::new();
-    for mut amount in amounts {
-        amount.n_vintages = counts.get(&key(&amount)).copied().unwrap_or(1);
-        last.insert(key(&amount), amount);
-    }
-    let carats: BTreeMap<(Scope, Day, String), f64> = last
-        .values()
-        .map(|amount| {
-            let (scope, period, measure) = key(amount);
-            ((scope, period.1, measure), amount.carats)
+    let newest: BTreeMap<_, (&Figure, usize)> = groups
+        .into_iter()
+        .filter_map(|(key, rows)| {
+            let row = in_order_of_vintage(&figures, &rows).pop()?;
+            Some((key, (&figures[row], rows.len())))
         })
         .collect();
-    Ok(last
-        .into_values()
-        .map(|mut amount| {
-            let before = (
-                amount.scope.clone(),
-                Day(amount.period.0.0 - 1),
-                amount.measure.clone(),
-            );
-            amount.previous_carats = carats.get(&before).copied();
-            amount
+    Ok(newest
+        .iter()
+        .map(|(&(code, period, measure), &(figure, n_vintages))| {
+            let before = newest.get(&(code, period.before(), measure));
+            ReportedAmount {
+                scope: Scope::Country(code.to_owned()),
+                period: period.days(),
+                carats: figure.carats,
+                carats_rounding: figure.carats_rounding,
+                measure: measure.to_string(),
+                source: figure.source.clone(),
+                source_class: figure.publisher.to_string(),
+                release_date: figure.release_date,
+                n_vintages,
+                previous_carats: before.map(|(before, _)| before.carats),
+            }
         })
         .collect())
-}
-
-fn amount_of(record: &csv::StringRecord) -> Result<ReportedAmount, String> {
-    let field = |name: &str| {
-        let place = REPORTED_COLUMNS.iter().position(|column| *column == name);
-        place
-            .and_then(|place| record.get(place))
-            .unwrap_or("")
-            .trim()
-    };
-    let number = |name: &str| {
-        field(name)
-            .parse::<f64>()
-            .ok()
-            .filter(|value| value.is_finite() && *value >= 0.0)
-            .ok_or_else(|| {
-                format!(
-                    "{name} is {:?}; write a number, 0 or more, with a decimal point",
-                    field(name)
-                )
-            })
-    };
-    let participant = field("participant");
-    if participant.len() != 3 || !participant.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err(format!(
-            "participant is {participant:?}; write the three letters of ISO 3166-1, such as CIV"
-        ));
-    }
-    if !["production", "export", "import"].contains(&field("measure")) {
-        return Err(format!(
-            "measure is {:?}; write production, export or import",
-            field("measure")
-        ));
-    }
-    if !["kp", "national", "press"].contains(&field("source_class")) {
-        return Err(format!(
-            "source_class is {:?}; write kp, national or press",
-            field("source_class")
-        ));
-    }
-    if field("source").is_empty() {
-        return Err("source is empty; say where the figure stands".into());
-    }
-    let release_date = match field("release_date") {
-        "" => None,
-        text => Some(text.parse::<Day>().map_err(|_| {
-            format!("release_date is {text:?}; write a day as 2024-07-15, or nothing")
-        })?),
-    };
-    Ok(ReportedAmount {
-        scope: Scope::Country(participant.to_owned()),
-        period: period_of(field("period"))?,
-        carats: number("carats")?,
-        carats_rounding: number("carats_rounding")?,
-        measure: field("measure").to_owned(),
-        source: field("source").to_owned(),
-        source_class: field("source_class").to_owned(),
-        release_date,
-        n_vintages: 1,
-        previous_carats: None,
-    })
-}
-
-/// First and last day of `2022`, `2022-S1` or `2022-Q3`.
-fn period_of(text: &str) -> Result<(Day, Day), String> {
-    let wrong = || format!("period is {text:?}; write 2022, 2022-S1 or 2022-Q3");
-    let (year, first, n_months) = match text.split_once('-') {
-        None => (text, 1, 12),
-        Some((year, "S1")) => (year, 1, 6),
-        Some((year, "S2")) => (year, 7, 6),
-        Some((year, "Q1")) => (year, 1, 3),
-        Some((year, "Q2")) => (year, 4, 3),
-        Some((year, "Q3")) => (year, 7, 3),
-        Some((year, "Q4")) => (year, 10, 3),
-        Some(_) => return Err(wrong()),
-    };
-    let year: i32 = year
-        .parse()
-        .ok()
-        .filter(|year| (1900..2200).contains(year))
-        .ok_or_else(wrong)?;
-    let day = |year: i32, month: i32| {
-        format!("{year}-{month:02}-01")
-            .parse::<Day>()
-            .map_err(|_| wrong())
-    };
-    let next = first + n_months;
-    let end = if next > 12 {
-        day(year + 1, next - 12)?
-    } else {
-        day(year, next)?
-    };
-    Ok((day(year, first)?, Day(end.0 - 1)))
 }
 
 /// Assesses the areas of a run against what was reported for periods that end in the monitoring period or after it.
@@ -356,7 +229,8 @@ pub(crate) fn assess(
         .iter()
         .map(|assessment| match &assessment.scope {
             Scope::Area(id) => area_name(pipeline, id).unwrap_or_else(|| id.clone()),
-            Scope::Country(iso3) => iso3.clone(),
+            Scope::Country(iso3) => Participant::of_code(iso3)
+                .map_or_else(|| iso3.clone(), |participant| participant.name.to_owned()),
         })
         .collect();
     Ok(Assessed {
@@ -474,11 +348,6 @@ fn evidence_of(inputs: &Inputs, monitor_from: Day, result: &AreaResult) -> Resul
 mod tests {
     use super::*;
 
-    fn parse(rows: &str) -> Result<Vec<ReportedAmount>> {
-        let text = format!("{}\n{rows}", REPORTED_COLUMNS.join(","));
-        parse_reported(Path::new("reported.csv"), &text)
-    }
-
     #[test]
     fn the_starter_table_is_read_whole() {
         let text = include_str!("../../../pipelines/reported.csv");
@@ -501,37 +370,5 @@ mod tests {
             !text.contains("5628"),
             "the misprint of 2019 is not among them"
         );
-    }
-
-    #[test]
-    fn each_fault_is_named_with_its_row() {
-        for (row, part) in [
-            ("Ivory,2022,production,1,,x,kp,,0.5,", "participant"),
-            ("CIV,2022-Q5,production,1,,x,kp,,0.5,", "period"),
-            ("CIV,2022,sold,1,,x,kp,,0.5,", "measure"),
-            ("CIV,2022,production,-1,,x,kp,,0.5,", "carats"),
-            ("CIV,2022,production,\"3,969\",,x,kp,,0.5,", "carats"),
-            ("CIV,2022,production,1,,,kp,,0.5,", "source"),
-            ("CIV,2022,production,1,,x,rumor,,0.5,", "source_class"),
-            ("CIV,2022,production,1,,x,kp,July,0.5,", "release_date"),
-        ] {
-            let message = parse(row).unwrap_err().to_string();
-            assert!(
-                message.contains("row 2") && message.contains(part),
-                "{message}"
-            );
-        }
-        assert!(parse("").unwrap().is_empty());
-    }
-
-    #[test]
-    fn periods_are_years_halves_and_quarters() {
-        let days = |text: &str| {
-            let (from, until) = period_of(text).unwrap();
-            format!("{from} {until}")
-        };
-        assert_eq!(days("2024"), "2024-01-01 2024-12-31");
-        assert_eq!(days("2024-S2"), "2024-07-01 2024-12-31");
-        assert_eq!(days("2024-Q1"), "2024-01-01 2024-03-31");
     }
 }

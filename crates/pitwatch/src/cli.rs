@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use pitwatch_grid::Day;
 
 use crate::alerts::{AlertsCommand, ReviewsCommand};
+use crate::stats::StatsCommand;
 
 /// Satellite monitoring of mining areas: newly dug ground from Sentinel-2, drawn in QGIS.
 #[derive(Debug, Parser)]
@@ -40,12 +41,12 @@ Exit codes:
   0    done
   1    something else went wrong, such as a full disk
   2    the command line is not understood
-  3    a pipeline or area file cannot be used
+  3    a pipeline, area or statistics file cannot be used
   4    some scenes or cells failed; the rest is published
   5    no source of scenes can be reached, or none has a usable scene
   6    an output is not valid
   7    events are not delivered yet, or were given up (alerts deliver)
-  10   there are new alerts (only with --exit-code)
+  10   there are new alerts, or findings of stats check (only with --exit-code)
   75   another run holds the output folder or the mirror
   130  interrupted
 
@@ -125,6 +126,10 @@ Examples:
     /// Read back what reviewers wrote
     #[command(subcommand)]
     Reviews(ReviewsCommand),
+
+    /// Import, list and check reported production and trade
+    #[command(subcommand)]
+    Stats(StatsCommand),
 
     /// Check an output folder: ledger, runs, pointer, leftovers, free disk; nothing is changed
     #[command(after_help = "\

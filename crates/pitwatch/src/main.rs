@@ -11,6 +11,7 @@ mod config;
 mod deliver;
 mod detectable;
 mod exit;
+mod figures;
 mod inject;
 mod ledger;
 mod live;
@@ -22,10 +23,12 @@ mod record;
 mod reviews;
 mod run;
 mod skill;
+mod stats;
 mod upkeep;
 mod validate;
 mod watch;
 mod webhook;
+mod wide;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Looks(args) => show_looks(args),
         Command::Alerts(command) => alerts::run(command, started, progress),
         Command::Reviews(command) => alerts::run_reviews(command, started),
+        Command::Stats(command) => stats::run(command, progress),
         Command::Doctor(args) => examine(args),
         Command::Backup(args) => {
             upkeep::backup(&args.out, &args.file, args.overwrite).map(|()| DONE)
