@@ -23,4 +23,5 @@ mod same_bytes;
 mod servers;
 mod skill;
 mod sources;
+mod stats;
 mod unseen;

@@ -65,21 +65,34 @@ fn windows_1252(byte: u8) -> Result<char, String> {
     }
 }
 
-/// The delimiter: tab or semicolon where at least half of the lines that have any delimiter have it, else comma.
+/// The delimiter: what the documented layout's headings are apart by, else that of comma, semicolon and tab which most lines have
+/// equally often. What stands in quotes does not count.
 pub(crate) fn delimiter_of(text: &str) -> u8 {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains([',', ';', '\t']))
-        .collect();
-    [b'\t', b';']
-        .into_iter()
-        .find(|&delimiter| {
-            let n = lines
-                .iter()
-                .filter(|line| line.contains(char::from(delimiter)))
-                .count();
-            n > 0 && 2 * n >= lines.len()
-        })
+    const DELIMITERS: [u8; 3] = [b'\t', b';', b','];
+    if let Some(rest) = text.trim_start().strip_prefix("participant") {
+        let next = rest.as_bytes().first().copied();
+        if let Some(delimiter) = next.filter(|byte| DELIMITERS.contains(byte)) {
+            return delimiter;
+        }
+    }
+    let mut is_quoted = false;
+    let mut n_lines: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for line in text.lines() {
+        let mut counts = [0; DELIMITERS.len()];
+        for byte in line.bytes() {
+            is_quoted ^= byte == b'"';
+            for (count, delimiter) in counts.iter_mut().zip(DELIMITERS) {
+                *count += usize::from(!is_quoted && byte == delimiter);
+            }
+        }
+        for (index, count) in counts.into_iter().enumerate() {
+            if count > 0 {
+                *n_lines.entry((index, count)).or_default() += 1;
+            }
+        }
+    }
+    let most = n_lines.iter().rev().max_by_key(|(_, n)| **n);
+    most.and_then(|((index, _), _)| DELIMITERS.get(*index).copied())
         .unwrap_or(b',')
 }
 
@@ -1254,6 +1267,22 @@ mod tests {
             one_fault(&no_volume).contains("no column of volumes")
                 || one_fault(&no_volume).contains("without a volume")
         );
+    }
+
+    #[test]
+    fn the_delimiter_is_what_lines_have_equally_often() {
+        for (text, delimiter) in [
+            (
+                "participant,period,measure\nx,\"a; b\",c; d\ny; z,1,2\n",
+                b',',
+            ),
+            ("a;b;c\nx;1 234,56;2,5\ny;3,1;4\n", b';'),
+            ("title, and more; more\na\tb\nx\t1,5\n", b'\t'),
+            ("a,b\n\"x;y\nz\",\"1,5\"\n", b','),
+            ("nothing\n", b','),
+        ] {
+            assert_eq!(delimiter_of(text), delimiter, "{text}");
+        }
     }
 
     #[test]
