@@ -636,7 +636,14 @@ fn exports_of_run(
     let (exports, production, imports, had, _) = excess(told);
     let terms = |amounts: &[&Amount]| -> String {
         let carats: Vec<String> = amounts.iter().map(|amount| number(amount.carats)).collect();
-        carats.join(" + ")
+        match &carats[..] {
+            [one] => one.clone(),
+            all => format!(
+                "{} = {}",
+                all.join(" + "),
+                number(Amount::sum(amounts.iter().copied()).carats)
+            ),
+        }
     };
     let all = |pick: fn(&Balance) -> &Amount| -> String {
         terms(&told.iter().map(pick).collect::<Vec<_>>())
@@ -648,9 +655,8 @@ fn exports_of_run(
     let imports_told = match known.len() {
         0 => "imports not held".to_owned(),
         count => format!(
-            "imports {} = {} ct{}",
+            "imports {} ct{}",
             terms(&known),
-            number(imports.carats),
             if count < told.len() {
                 format!(" (held for {count} of {} years)", told.len())
             } else {
@@ -663,14 +669,15 @@ fn exports_of_run(
         |stock| format!("stock on {}-01-01 {} ct", first.year, number(stock)),
     );
     let ratio = exports.carats / had;
+    let years = if first.year == last.year {
+        first.year.to_string()
+    } else {
+        format!("{} to {}", first.year, last.year)
+    };
     let mut arithmetic = format!(
-        "{publisher}, {} to {}: exports {} = {} ct; production {} = {} ct; {imports_told}; {stock_told}; {} / {} = {}, {} ct more than there was",
-        first.year,
-        last.year,
+        "{publisher}, {years}: exports {} ct; production {} ct; {imports_told}; {stock_told}; {} / {} = {}, {} ct more than there was",
         all(|year| &year.exports),
-        number(exports.carats),
         all(|year| &year.production),
-        number(production.carats),
         number(exports.carats),
         number(had),
         if had > 0.0 {

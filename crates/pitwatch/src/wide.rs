@@ -408,6 +408,13 @@ fn parse_number(cell: &str, decimal: Decimal) -> Result<(f64, usize), String> {
         .or_else(|_| wrong("is no number"))
 }
 
+/// A number of thousands or millions in single ones; whole where its decimals say so, without the noise of binary fractions.
+fn in_single_ones(value: f64, n_decimals: usize, factor: f64) -> f64 {
+    let single = value * factor;
+    let is_whole = i32::try_from(n_decimals).is_ok_and(|n| 10f64.powi(n) <= factor);
+    if is_whole { single.round() } else { single }
+}
+
 /// A column that is read.
 #[derive(Debug)]
 struct Column {
@@ -728,7 +735,13 @@ impl Reading<'_> {
                     .iter()
                     .fold(plain(cell), |text, word| text.replace(word, ";"));
                 for segment in text.split([',', ';', '(', ')', ':']) {
-                    let Some(factor) = factor_in(segment) else {
+                    // "120 million carats" is an amount, "million carats" a unit.
+                    let named: Vec<&str> = words(segment).collect();
+                    let is_amount = named.windows(2).any(|pair| {
+                        pair[0].bytes().all(|byte| byte.is_ascii_digit())
+                            && factor_in(pair[1]).is_some()
+                    });
+                    let Some(factor) = factor_in(segment).filter(|_| !is_amount) else {
                         continue;
                     };
                     match (names_carats(segment) || segment.contains("volum"), names_value(segment)) {
@@ -855,7 +868,8 @@ impl Reading<'_> {
                 match parse_number(cell, decimal) {
                     Ok((value, n_decimals)) => {
                         column.n_decimals = column.n_decimals.max(n_decimals);
-                        let _ = cells.insert(key, (value * column.factor, column.index));
+                        let value = in_single_ones(value, n_decimals, column.factor);
+                        let _ = cells.insert(key, (value, column.index));
                     }
                     Err(what) => faults.push(format!(
                         "{}: {}: {what}",
@@ -1076,6 +1090,8 @@ fn show(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn told() -> Told {
@@ -1254,6 +1270,8 @@ mod tests {
         assert!(one_fault(&with("Production in 2021")).contains("2021"));
         assert!(one_fault(&with("First quarter of 2022")).contains("is not of the period 2022"));
         assert!(one_fault(&with("In thousands")).contains("does not say of what"));
+        let amount = read(&with("Production of 2022: 120.2 million carats")).unwrap();
+        assert_eq!(carats(&amount), [("AGO", Measure::Production, 10.0)]);
         assert!(read(&with("Annual Global Summary 2022 (as of 15 July 2023)")).is_ok());
         let below = format!("{HEAD}Angola;10.00;;\nVolumes in thousand carats\n");
         assert!(one_fault(&below).contains("seems to tell a unit"));
@@ -1267,6 +1285,13 @@ mod tests {
             one_fault(&no_volume).contains("no column of volumes")
                 || one_fault(&no_volume).contains("without a volume")
         );
+    }
+
+    #[test]
+    fn thousands_and_millions_are_whole() {
+        assert_ne!((1.005 * 1e3_f64).to_string(), "1005", "there is noise");
+        assert_eq!(in_single_ones(1.005, 3, 1e3).to_string(), "1005");
+        assert_eq!(in_single_ones(0.5, 1, 1.0).to_string(), "0.5");
     }
 
     #[test]
@@ -1291,5 +1316,36 @@ mod tests {
         assert_eq!(decode(b"C\xf4te d\x92Ivoire").unwrap(), "Côte d’Ivoire");
         assert!(decode(b"\xff\xfeC\x00").is_err());
         assert!(decode(b"\xf4\x81").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_read_back_however_it_is_written(
+            hundredths in 0..1_000_000_000_000_u64,
+            group in proptest::sample::select(vec!["", ",", ".", " ", "\u{a0}", "\u{202f}", "'"]),
+            is_point in any::<bool>(),
+            mark in proptest::sample::select(vec!["", "*", " (1)", "¹"]),
+        ) {
+            let (point, decimal) = if is_point { (".", Decimal::Point) } else { (",", Decimal::Comma) };
+            prop_assume!(point != group);
+            let whole = (hundredths / 100).to_string();
+            let mut written = String::new();
+            for (place, digit) in whole.chars().enumerate() {
+                if place > 0 && (whole.len() - place) % 3 == 0 {
+                    written.push_str(group);
+                }
+                written.push(digit);
+            }
+            let written = format!("{written}{point}{:02}{mark}", hundredths % 100);
+            prop_assert_eq!(decimal_in(number_text(&written)), Ok(Some(decimal)), "{}", &written);
+            let (value, n_decimals) = parse_number(&written, decimal).unwrap();
+            prop_assert_eq!((value, n_decimals), (hundredths as f64 / 100.0, 2));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "([A-Za-z0-9é,;.\"\n\t*() $/-]|Angola|Volume|cts|US\\$|Production|Total){0,80}") {
+            let _ = read(&text);
+            let _ = read(&format!("{HEAD}{text}"));
+        }
     }
 }
