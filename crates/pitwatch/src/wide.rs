@@ -500,7 +500,7 @@ impl Reading<'_> {
         })?;
         let (titles, rest) = self.lines.split_at(headings.start);
         let (headings, body) = rest.split_at(headings.len());
-        let mut faults = self.period_faults(titles);
+        let mut faults = self.period_faults(&self.lines[..titles.len() + headings.len()]);
         let mut notes = Vec::new();
         let names = self.name_column(headings, body);
         let columns = self.columns(titles, headings, body, names, &mut faults, &mut notes);
@@ -534,7 +534,7 @@ impl Reading<'_> {
         has_quantity.then_some(range)
     }
 
-    /// What the titles say of the period must not contradict what the user says.
+    /// What titles and headings say of the period must not contradict what the user says.
     fn period_faults(&self, titles: &[Line<'_>]) -> Vec<String> {
         let period = self.told.period.to_string();
         let (is_half, is_quarter) = (period.contains('S'), period.contains('Q'));
@@ -567,7 +567,7 @@ impl Reading<'_> {
                     || (says_year && !says_quarter && (is_half || is_quarter));
                 if is_contradiction {
                     faults.push(format!(
-                        "{}: the title {:?} is not of the period {period}; give --period 2022, 2022-S1 or 2022-Q3 as the table is",
+                        "{}: {:?} is not of the period {period}; give --period 2022, 2022-S1 or 2022-Q3 as the table is",
                         self.at(line, index),
                         cell.trim()
                     ));
@@ -577,7 +577,7 @@ impl Reading<'_> {
         if !years.is_empty() && !years.contains(&self.told.period.year()) {
             let years: Vec<String> = years.iter().map(ToString::to_string).collect();
             faults.push(format!(
-                "{}: the titles speak of {}, --period of {period}; give the period that the table is for",
+                "{}: titles and headings speak of {}, --period of {period}; give the period that the table is for",
                 place(self.path, titles.first().map_or(1, |line| line.number), 1),
                 years.join(", ")
             ));
@@ -698,9 +698,15 @@ impl Reading<'_> {
                 ));
                 continue;
             }
+            // A line above may tell the unit of another quantity.
+            let own_factor = texts
+                .iter()
+                .rev()
+                .filter(|text| quantity_in(text).is_none_or(|other| other == quantity))
+                .find_map(|text| factor_in(text));
             let factor = match quantity {
-                Quantity::Volume => factor_in(&text).or(carat_factor),
-                Quantity::Value => factor_in(&text).or(value_factor),
+                Quantity::Volume => own_factor.or(carat_factor),
+                Quantity::Value => own_factor.or(value_factor),
                 Quantity::PerCarat => None,
             };
             columns.push(Column {
@@ -1273,6 +1279,12 @@ mod tests {
         let amount = read(&with("Production of 2022: 120.2 million carats")).unwrap();
         assert_eq!(carats(&amount), [("AGO", Measure::Production, 10.0)]);
         assert!(read(&with("Annual Global Summary 2022 (as of 15 July 2023)")).is_ok());
+        let heading = "Country,Production 2021 (cts)\nAngola,10.00\n";
+        assert!(one_fault(heading).contains("speak of 2021"));
+        // A title that was cut at its comma is taken for headings; its unit is that of the volumes alone.
+        let cut = read("Production, volume in thousand carats\nCountry,Production volume,Production value (US$)\nAngola,1.50,30.25\n").unwrap();
+        let figure = &cut.rows[0].figure;
+        assert_eq!((figure.carats, figure.value_usd), (1500.0, Some(30.25)));
         let below = format!("{HEAD}Angola;10.00;;\nVolumes in thousand carats\n");
         assert!(one_fault(&below).contains("seems to tell a unit"));
         let no_currency = "Country,Production volume (cts),Production value\nAngola,10.00,5.00\n";
