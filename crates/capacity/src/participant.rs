@@ -101,7 +101,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// The names are those of Unicode CLDR 49 (as Babel 2.19.0 has them) in the four languages, and forms that tables of the scheme
-/// use. Whom to list rests on published lists of participants (2003 to 2013); the table says whose name can be read, not who is a
+/// use. Whom to list rests on a published list of 2003 and on general knowledge of later years; the table says whose name can be read, not who is a
 /// participant on a given day.
 #[rustfmt::skip]
 static PARTICIPANTS: &[Participant] = &[
