@@ -1,5 +1,6 @@
 //! Speed of writing the alerts as GeoJSON, into memory.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use criterion::{Criterion, Throughput};
 use pitwatch_benches::{changed_pixels, geobox, sites_params, times};
 use pitwatch_grid::Shape;
 use pitwatch_report::write_alerts_geojson;
-use pitwatch_sites::{find_alerts, find_sites};
+use pitwatch_sites::{find_alerts, follow};
 
 const N_LOOKS: usize = 140;
 const N_PIXELS: usize = 20_000;
@@ -27,7 +28,16 @@ fn main() {
     let mut alerts = find_alerts("bench", &area, &times(N_LOOKS), &pixels, &params)
         .expect("the area can be projected")
         .alerts;
-    find_sites(&area, &mut alerts, &params).expect("as for the alerts");
+    follow(
+        "bench",
+        &area,
+        &[],
+        &mut alerts,
+        &[],
+        &BTreeMap::new(),
+        &params,
+    )
+    .expect("as for the alerts");
     let write = |out: &mut Vec<u8>| {
         out.clear();
         let notice = "Contains modified Copernicus Sentinel data 2019–2020";

@@ -21,6 +21,7 @@ mod pipelines;
 mod reviews;
 mod same_bytes;
 mod servers;
+mod sites;
 mod skill;
 mod sources;
 mod stats;

@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use pitwatch_grid::{Day, UtcTime, format_time};
+use geo::{LineString, MultiPolygon, Polygon};
+use pitwatch_change::Kind;
+use pitwatch_grid::{Day, GeoBox, LatticePixel, Region, UtcTime, format_time, parse_time};
 use pitwatch_report::{Event, EventType, alert_feature, feature_without_place, site_feature};
-use pitwatch_sites::{Alert, Retraction, Review, Site, Tier};
+use pitwatch_sites::{Alert, Known, Retraction, Review, Site, Tier};
 use serde_json::{Value, json};
 
 /// The state of a site in the ledger none of whose alerts stands.
 pub(crate) const RETRACTED: &str = "retracted";
+
+/// The state of a site in the ledger whose alerts belong to another one now.
+pub(crate) const MERGED: &str = "merged";
 
 /// Whether an alert stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,10 @@ pub(crate) struct AlertRow {
     pub(crate) told: Value,
     pub(crate) first_run: String,
     pub(crate) last_run: String,
+    /// Of the lattice of `pixels`; `None` in rows of ledgers that did not keep it.
+    pub(crate) epsg: Option<u32>,
+    /// Its pixels, and the day on which each was reported.
+    pub(crate) pixels: Vec<(LatticePixel, Day)>,
 }
 
 /// A site as the ledger has it.
@@ -95,6 +104,8 @@ pub(crate) struct State {
 /// What a run found in one area.
 pub(crate) struct AreaFindings<'a> {
     pub(crate) area_id: &'a str,
+    /// Of the lattice of the alerts' pixels.
+    pub(crate) epsg: u32,
     pub(crate) notice: &'a str,
     pub(crate) alerts: &'a [Alert],
     pub(crate) retractions: &'a [Retraction],
@@ -128,6 +139,96 @@ pub(crate) struct Changes {
     pub(crate) state: State,
     /// Events that the ledger does not have, in order.
     pub(crate) events: Vec<Event>,
+}
+
+/// The alerts of an area that were reported before a run's monitoring period, with their ground on the run's lattice.
+///
+/// An alert whose pixels lie on another lattice, or were not kept, has those whose centers its outline holds.
+pub(crate) fn known(
+    before: &State,
+    area_id: &str,
+    monitor_from: Day,
+    geobox: &GeoBox,
+) -> Vec<Known> {
+    let rows = before
+        .alerts
+        .values()
+        .filter(|row| row.area_id == area_id && Day::of(row.alert_datetime) < monitor_from);
+    rows.filter_map(|row| known_alert(row, geobox)).collect()
+}
+
+/// `None` for a row that another program wrote: without a kind, an area or a place.
+fn known_alert(row: &AlertRow, geobox: &GeoBox) -> Option<Known> {
+    let number = |column| property(&row.feature, column).as_f64();
+    let time = |column| parse_time(property(&row.feature, column).as_str()?).ok();
+    let day = Day::of(row.alert_datetime);
+    let pixels = if row.epsg == Some(geobox.crs().epsg()) && !row.pixels.is_empty() {
+        row.pixels.clone()
+    } else {
+        let at = |at| (at, day);
+        covered(&row.feature["geometry"], geobox)?
+            .into_iter()
+            .map(at)
+            .collect()
+    };
+    let named = LatticePixel {
+        row: row.first_row,
+        col: row.first_col,
+    };
+    Some(Known {
+        alert_id: row.alert_id.clone(),
+        kind: match property(&row.feature, "kind").as_str()? {
+            "excavation" => Kind::Excavation,
+            "cleared" => Kind::Cleared,
+            _ => return None,
+        },
+        tier: if row.standing == Standing::Confirmed {
+            Tier::Confirmed
+        } else {
+            Tier::Provisional
+        },
+        first_pixel: named,
+        area_ha: [
+            number("area_ha")?,
+            number("area_ha_lo")?,
+            number("area_ha_hi")?,
+        ],
+        start_datetime: time("start_datetime")?,
+        end_datetime: time("end_datetime")?,
+        alert_datetime: row.alert_datetime,
+        is_retracted: row.standing == Standing::Retracted,
+        pixels,
+    })
+}
+
+/// The pixels of a lattice whose centers lie in a GeoJSON MultiPolygon.
+fn covered(geometry: &Value, geobox: &GeoBox) -> Option<Vec<LatticePixel>> {
+    let ring = |ring: &Value| -> Option<LineString<f64>> {
+        let points = ring.as_array()?.iter();
+        points
+            .map(|point| Some((point[0].as_f64()?, point[1].as_f64()?)))
+            .collect()
+    };
+    let polygon = |polygon: &Value| -> Option<Polygon<f64>> {
+        let mut rings = polygon.as_array()?.iter().map(ring);
+        let exterior = rings.next()??;
+        Some(Polygon::new(exterior, rings.collect::<Option<_>>()?))
+    };
+    let polygons: Option<Vec<_>> = geometry["coordinates"]
+        .as_array()?
+        .iter()
+        .map(polygon)
+        .collect();
+    let region = Region::new(MultiPolygon(polygons?)).ok()?;
+    let around = region.geobox(geobox).ok()?;
+    let (origin, width) = (around.lattice_origin(), around.shape().width);
+    let mask = region.mask(&around).ok()?;
+    let inside = mask.iter().enumerate().filter(|(_, is_inside)| **is_inside);
+    let place = |(index, _): (usize, &bool)| LatticePixel {
+        row: origin.row + (index / width) as i64,
+        col: origin.col + (index % width) as i64,
+    };
+    Some(inside.map(place).collect())
 }
 
 /// Compares what a run found with what the ledger knew before it.
@@ -317,6 +418,12 @@ impl Teller<'_> {
                 first_run: known
                     .map_or_else(|| self.run.run_id.to_owned(), |row| row.first_run.clone()),
                 last_run: self.run.run_id.to_owned(),
+                epsg: Some(area.epsg),
+                pixels: {
+                    let days = alert.pixel_alert_datetimes.iter();
+                    let days = days.map(|&time| Day::of(time));
+                    alert.pixels.iter().copied().zip(days).collect()
+                },
             },
         );
     }
@@ -405,15 +512,26 @@ impl Teller<'_> {
             .filter(|row| {
                 row.area_id == area.area_id
                     && row.state != RETRACTED
+                    && row.state != MERGED
                     && !found.contains(row.site_id.as_str())
                     && !held.contains(row.site_id.as_str())
             })
             .collect();
         let gone: Vec<SiteRow> = gone.into_iter().cloned().collect();
         for row in gone {
+            let heir = area.sites.iter().find(|site| {
+                let had = |id: &String| {
+                    before.alerts.get(id).is_some_and(|alert| {
+                        property(&alert.feature, "site_id") == row.site_id.as_str()
+                    })
+                };
+                site.merged_from.contains(&row.site_id) || site.alert_ids.iter().any(had)
+            });
+            let state = if heir.is_some() { MERGED } else { RETRACTED };
             let mut feature = row.feature.clone();
-            feature["properties"]["state"] = json!(RETRACTED);
-            self.site(Some(&row), &row.site_id, RETRACTED.into(), feature, area);
+            feature["properties"]["state"] = json!(state);
+            feature["properties"]["merged_into"] = json!(heir.map(|site| site.site_id.as_str()));
+            self.site(Some(&row), &row.site_id, state.into(), feature, area);
         }
         Ok(())
     }
@@ -550,6 +668,7 @@ mod tests {
             pixels: vec![pixel],
             pixel_alert_datetimes: vec![at(3)],
             pixel_confirmed_datetimes: vec![None],
+            pixel_has_greened: vec![false],
             outline: outline.clone(),
             outline_lonlat: outline,
         }
@@ -560,6 +679,11 @@ mod tests {
             site_id: alert.site_id.clone().unwrap(),
             area_id: "area".into(),
             state: SiteState::New,
+            last_growth: Day::of(at(3)),
+            last_clear: None,
+            growth: Vec::new(),
+            merged_from: Vec::new(),
+            split_from: None,
             kind: alert.kind,
             tier: alert.tier,
             n_alerts: 1,
@@ -606,6 +730,7 @@ mod tests {
             }
             let areas = [AreaFindings {
                 area_id: "area",
+                epsg: 32630,
                 notice: "n",
                 alerts: &self.alerts,
                 retractions: &self.retractions,
@@ -790,6 +915,7 @@ mod tests {
             confirmed_datetime: None,
             retracted_datetime: at(9),
             is_alert: true,
+            first_pixel: gone.first_pixel,
         });
         let cases = [
             (listed, "later looks", at(9), Value::Null),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use pitwatch_grid::{UtcTime, format_time, parse_time};
+use pitwatch_grid::{Day, LatticePixel, UtcTime, format_time, parse_time};
 use pitwatch_report::{Event, LookRow};
 use pitwatch_sites::{Alert, Review};
 use rusqlite::types::Type;
@@ -21,9 +21,15 @@ use crate::exit::Problem;
 /// The file's name in the output folder.
 pub(crate) const FILE: &str = "ledger.sqlite";
 /// Each step brings a ledger from the version of its place to the next; a file's version is its `user_version`.
-const MIGRATIONS: [&str; 2] = [include_str!("ledger.v1.sql"), include_str!("ledger.v2.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("ledger.v1.sql"),
+    include_str!("ledger.v2.sql"),
+    include_str!("ledger.v3.sql"),
+];
 /// What SQLite keeps in the header of a ledger: the letters `pitw`.
 const APPLICATION_ID: i64 = 0x7069_7477;
+/// Bytes of a pixel in column `pixels` of an alert.
+const PIXEL_BYTES: usize = 12;
 /// How long a writer waits for another.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -269,7 +275,7 @@ impl Ledger {
         let mut state = State::default();
         let mut statement = self.connection.prepare(
             "SELECT alert_id, area_id, revision, standing, alert_datetime, first_row, first_col, feature, told, first_run, \
-             last_run FROM alerts",
+             last_run, epsg, pixels FROM alerts",
         )?;
         for row in statement.query_map([], alert_row)? {
             let row = row?;
@@ -391,7 +397,8 @@ impl Ledger {
             transaction
                 .prepare(
                     "INSERT OR REPLACE INTO alerts (alert_id, area_id, revision, standing, alert_datetime, first_row, first_col,
-                     feature, told, first_run, last_run) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                     feature, told, first_run, last_run, epsg, pixels)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 )?
                 .execute(params![
                     row.alert_id,
@@ -404,7 +411,9 @@ impl Ledger {
                     row.feature.to_string(),
                     row.told.to_string(),
                     row.first_run,
-                    row.last_run
+                    row.last_run,
+                    row.epsg,
+                    blob(&row.pixels)
                 ])?;
         }
         for row in run.state.sites.values() {
@@ -552,6 +561,36 @@ fn alert_row(row: &Row<'_>) -> rusqlite::Result<AlertRow> {
         told: json_at(row, 8)?,
         first_run: row.get(9)?,
         last_run: row.get(10)?,
+        epsg: row.get(11)?,
+        pixels: pixels(&row.get::<_, Option<Vec<u8>>>(12)?.unwrap_or_default())
+            .ok_or_else(|| unreadable(12, "pixels"))?,
+    })
+}
+
+/// Column `pixels` of an alert, as `ledger.v3.sql` says.
+fn blob(pixels: &[(LatticePixel, Day)]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(pixels.len() * PIXEL_BYTES);
+    for (at, day) in pixels {
+        // A place that no 32 bits hold lies on no planet's lattice; without pixels its outline stands for it.
+        bytes.extend(i32::try_from(at.row).ok()?.to_le_bytes());
+        bytes.extend(i32::try_from(at.col).ok()?.to_le_bytes());
+        bytes.extend(day.0.to_le_bytes());
+    }
+    Some(bytes)
+}
+
+/// `None` if the bytes are not whole pixels.
+fn pixels(bytes: &[u8]) -> Option<Vec<(LatticePixel, Day)>> {
+    let (pixels, rest) = bytes.as_chunks::<PIXEL_BYTES>();
+    let value = |pixel: &[u8; PIXEL_BYTES], at: usize| {
+        i32::from_le_bytes([pixel[at], pixel[at + 1], pixel[at + 2], pixel[at + 3]])
+    };
+    rest.is_empty().then(|| {
+        let pixel = |pixel| {
+            let (row, col) = (value(pixel, 0).into(), value(pixel, 4).into());
+            (LatticePixel { row, col }, Day(value(pixel, 8)))
+        };
+        pixels.iter().map(pixel).collect()
     })
 }
 

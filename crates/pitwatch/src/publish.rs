@@ -577,6 +577,9 @@ pub(crate) fn publish(
             out, &sites, run_id, &notice,
         )?)
     })?;
+    run.write("sites.csv", |out| {
+        Ok(pitwatch_report::write_sites_csv(out, &sites)?)
+    })?;
     run.write("sites.qml", |out| {
         Ok(out.write_all(pitwatch_report::sites_qml().as_bytes())?)
     })?;
@@ -803,6 +806,7 @@ fn newest_look(result: &AreaResult) -> Option<UtcTime> {
 fn findings<'a>(pipeline: &Pipeline, result: &'a AreaResult) -> Option<AreaFindings<'a>> {
     Some(AreaFindings {
         area_id: &result.watch.area_id,
+        epsg: result.watch.geobox.crs().epsg(),
         notice: &result.watch.notice,
         alerts: &result.alerts,
         retractions: &result.retractions,

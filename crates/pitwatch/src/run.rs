@@ -7,12 +7,13 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use pitwatch_change::ChangedPixel;
-use pitwatch_grid::{Day, UtcTime, Window};
+use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
-use pitwatch_sites::{Alert, Retraction, Review, Site};
+use pitwatch_sites::{Alert, Known, Retraction, Review, Site};
 
 use crate::assess;
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
+use crate::changes;
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::ledger::{self, Ledger};
@@ -95,7 +96,26 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
     let measured = skill::read(pipeline)?;
     let reviews = ledger.reviews()?;
-    let named = named(pipeline, &watches, &measured, compared.as_ref(), &reviews);
+    let before = ledger.state()?;
+    let known: Vec<Vec<Known>> = watches
+        .iter()
+        .map(|watch| {
+            changes::known(
+                &before,
+                &watch.area_id,
+                pipeline.monitor_from,
+                &watch.geobox,
+            )
+        })
+        .collect();
+    let named = named(
+        pipeline,
+        &watches,
+        &measured,
+        compared.as_ref(),
+        &reviews,
+        &known,
+    );
     let run_id = run_id(&watches, named, &ledger)?;
     let run_folder = RunFolder::create(&options.out, &run_id)?;
     if options.only_if_new && run_folder.is_published() {
@@ -103,9 +123,9 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         return run_folder.unchanged(run_id);
     }
     let mut results = Vec::new();
-    for watch in watches {
+    for (watch, known) in watches.into_iter().zip(known) {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
-        let mut result = gather(watch, cells, pipeline, &measured, &run_folder)?;
+        let mut result = gather(watch, cells, pipeline, &measured, &known, &run_folder)?;
         ledger::apply_reviews(&reviews, &mut result.alerts);
         result.reviewed = Reviewed::of_area(&reviews, &result.watch.area_id);
         results.push(result);
@@ -229,13 +249,15 @@ fn area_name(source: &AreaSource) -> String {
     format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
 }
 
-/// What a run's name is made of: inputs, pipeline file, measured skill, priors and figures, reviews and version.
+/// What a run's name is made of: inputs, pipeline file, measured skill, priors and figures, reviews, alerts of earlier
+/// periods and version.
 fn named(
     pipeline: &Pipeline,
     watches: &[Watch],
     measured: &Measured,
     compared: Option<&assess::Inputs>,
     reviews: &BTreeMap<String, Review>,
+    known: &[Vec<Known>],
 ) -> String {
     let mut named = format!(
         "{}\n{}\n{}",
@@ -251,6 +273,14 @@ fn named(
     }
     if let Some(inputs) = compared {
         named += &format!("\ncapacity {}", inputs.sha256);
+    }
+    let known: Vec<String> = known
+        .iter()
+        .flatten()
+        .map(|known| format!("{known:?}"))
+        .collect();
+    if !known.is_empty() {
+        named += &format!("\nknown {}", sha256(known.join("\n").as_bytes()));
     }
     let areas = watches.iter().map(|watch| watch.area_id.as_str());
     named + &ledger::named_reviews(reviews, areas)
@@ -395,8 +425,14 @@ fn gather(
     cells: Cells,
     pipeline: &Pipeline,
     measured: &Measured,
+    known: &[Known],
     run: &RunFolder,
 ) -> Result<AreaResult> {
+    let known_pixels: BTreeSet<LatticePixel> = known
+        .iter()
+        .flat_map(|known| known.pixels.iter().map(|&(at, _)| at))
+        .collect();
+    let mut last_clear = BTreeMap::new();
     let (mut changed, mut replayed) = (Vec::new(), Vec::new());
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable, mut n_replayed) = (0, 0, 0);
@@ -412,6 +448,22 @@ fn gather(
             n_observable +=
                 u64::from(state.is_some_and(pitwatch_change::PixelState::is_observable));
         }
+        let of_cell = watch.geobox.window(cell);
+        let (origin, shape) = (of_cell.lattice_origin(), of_cell.shape());
+        let until = origin.row + shape.height as i64;
+        let first_of = |row| LatticePixel { row, col: i64::MIN };
+        let old = known_pixels
+            .range(first_of(origin.row)..first_of(until))
+            .copied();
+        for at in result.changed.iter().map(|pixel| pixel.at).chain(old) {
+            let (row, col) = (at.row - origin.row, at.col - origin.col);
+            if (0..shape.width as i64).contains(&col) {
+                let day = result.last_clear_date[row as usize * shape.width + col as usize];
+                if day > 0 {
+                    last_clear.insert(at, Day(day));
+                }
+            }
+        }
         merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
         replayed.extend(result.replayed);
@@ -426,7 +478,15 @@ fn gather(
     } = pitwatch_sites::find_alerts(&watch.area_id, &watch.geobox, &looks, &changed, &params)?;
     let detection_limit = measured.limit(&watch, pipeline);
     skill::state(&mut alerts, &detection_limit);
-    let sites = pitwatch_sites::find_sites(&watch.geobox, &mut alerts, &pipeline.sites)?;
+    let sites = pitwatch_sites::follow(
+        &watch.area_id,
+        &watch.geobox,
+        known,
+        &mut alerts,
+        &retractions,
+        &last_clear,
+        &pipeline.sites,
+    )?;
     let members = publish::Members::new(&alerts);
     publish::write_rasters(run, &watch, &cells.cells, &members, |cell| {
         read_cell(&watch, pipeline, &cells, cell)

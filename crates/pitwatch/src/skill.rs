@@ -945,6 +945,13 @@ mod tests {
             confirm_probability: 0.5,
             retract_probability: 0.2,
             probability_cleared: 0.5,
+            states: pitwatch_sites::SiteParams {
+                new_days: 30,
+                growing_days: 90,
+                growing_share: 0.1,
+                dormant_days: 365,
+                revegetating_share: 0.5,
+            },
             causes: CauseModel {
                 burn: nothing,
                 field: nothing,

@@ -18,7 +18,7 @@ const AREA_DECIMALS: i32 = 4;
 /// Decimals of ratios, shares and probabilities.
 const SHARE_DECIMALS: i32 = 4;
 /// Between the parts of a text column: QGIS reads lists badly, so there are none.
-const SEPARATOR: &str = " | ";
+pub(crate) const SEPARATOR: &str = " | ";
 
 /// The columns of `assessments.csv` and `assessments.geojson`, in their order; what is not known is empty, or null.
 pub const ASSESSMENT_COLUMNS: [&str; 56] = [

@@ -106,7 +106,7 @@ pub fn write_retractions_csv(out: &mut impl Write, retractions: &[Retraction]) -
 #[cfg(test)]
 mod tests {
     use pitwatch_change::Kind;
-    use pitwatch_grid::parse_time;
+    use pitwatch_grid::{LatticePixel, parse_time};
 
     use super::*;
     use crate::geojson::tests::alerts_and_sites;
@@ -143,6 +143,7 @@ mod tests {
             alert_id: "a-20230504-N1E1".into(),
             area_id: "a".into(),
             kind: Kind::Excavation,
+            first_pixel: LatticePixel { row: 1, col: 1 },
             alert_datetime: time(4),
             confirmed_datetime: Some(time(7)),
             retracted_datetime: time(9),

@@ -6,6 +6,8 @@ use pitwatch_grid::{UtcTime, format_time};
 use pitwatch_sites::{Alert, Cause, Review, Site, SiteState, Tier};
 use serde_json::{Value, json};
 
+use crate::assessment::SEPARATOR;
+use crate::looks::quoted;
 use crate::{Error, Result};
 
 /// Decimals of a coordinate in degrees: about a centimeter on the ground.
@@ -45,8 +47,8 @@ pub const ALERT_COLUMNS: [&str; 22] = [
     "notice",
 ];
 
-/// The columns of `sites.geojson`, in their order. None is ever null.
-pub const SITE_COLUMNS: [&str; 13] = [
+/// The columns of `sites.geojson`, in their order; what is not known, or is not, is null.
+pub const SITE_COLUMNS: [&str; 17] = [
     "site_id",
     "area_id",
     "state",
@@ -59,6 +61,10 @@ pub const SITE_COLUMNS: [&str; 13] = [
     "end_datetime",
     "first_alert_datetime",
     "last_alert_datetime",
+    "last_growth_date",
+    "last_clear_date",
+    "merged_from",
+    "split_from",
     "notice",
 ];
 
@@ -182,6 +188,49 @@ fn feature<const N: usize>(
     }))
 }
 
+/// Writes `sites.csv`: how each site grew, one line a site and quarter of a year in which ground was new to it.
+///
+/// Columns: `site_id`, `area_id`, `kind`, `season` (`2023-Q2`), `new_ha`, `new_ha_lo`, `new_ha_hi` (hectares, with the edge
+/// uncertainty of the alerts), `total_ha` (hectares up to then). Format as of [`write_looks_csv`](crate::write_looks_csv).
+///
+/// # Errors
+///
+/// If `out` refuses.
+pub fn write_sites_csv(out: &mut impl Write, sites: &[Site]) -> Result<()> {
+    let refused = |source| Error::Write {
+        what: "sites.csv",
+        source,
+    };
+    writeln!(
+        out,
+        "site_id,area_id,kind,season,new_ha,new_ha_lo,new_ha_hi,total_ha"
+    )
+    .map_err(refused)?;
+    for site in sites {
+        let mut total_ha = 0.0;
+        for growth in &site.growth {
+            total_ha += growth.area_ha;
+            let (year, quarter) = growth.quarter;
+            let [new, lo, hi, total] = [
+                growth.area_ha,
+                growth.area_ha_lo,
+                growth.area_ha_hi,
+                total_ha,
+            ]
+            .map(|area_ha| rounded(area_ha, AREA_DECIMALS));
+            writeln!(
+                out,
+                "{},{},{},{year}-Q{quarter},{new},{lo},{hi},{total}",
+                quoted(&site.site_id),
+                quoted(&site.area_id),
+                kind_name(site.kind)
+            )
+            .map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
 fn alert_values(alert: &Alert, notice: &str) -> [Value; ALERT_COLUMNS.len()] {
     [
         json!(alert.alert_id),
@@ -223,6 +272,15 @@ fn site_values(site: &Site, notice: &str) -> [Value; SITE_COLUMNS.len()] {
         time(site.end_datetime),
         time(site.first_alert_datetime),
         time(site.last_alert_datetime),
+        json!(site.last_growth.to_string()),
+        site.last_clear
+            .map_or(Value::Null, |day| json!(day.to_string())),
+        if site.merged_from.is_empty() {
+            Value::Null
+        } else {
+            json!(site.merged_from.join(SEPARATOR))
+        },
+        json!(site.split_from),
         json!(notice),
     ]
 }
@@ -268,6 +326,10 @@ fn state_name(state: SiteState) -> &'static str {
     match state {
         SiteState::New => "new",
         SiteState::Active => "active",
+        SiteState::Growing => "growing",
+        SiteState::Dormant => "dormant",
+        SiteState::Revegetating => "revegetating",
+        SiteState::Reopened => "reopened",
     }
 }
 
@@ -401,7 +463,7 @@ pub(crate) mod tests {
     use geo::{Polygon, Validation, Winding};
     use pitwatch_change::{ChangedPixel, Finding, Ground};
     use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
-    use pitwatch_sites::{CauseModel, Features, Params, Weights, find_alerts, find_sites};
+    use pitwatch_sites::{CauseModel, Features, Params, SiteParams, Weights, find_alerts, follow};
 
     use super::*;
 
@@ -469,6 +531,13 @@ pub(crate) mod tests {
             confirm_probability: 0.5,
             retract_probability: 0.25,
             probability_cleared: 0.9,
+            states: SiteParams {
+                new_days: 30,
+                growing_days: 90,
+                growing_share: 0.1,
+                dormant_days: 365,
+                revegetating_share: 0.5,
+            },
             causes: CauseModel {
                 burn: weights,
                 field: weights,
@@ -481,7 +550,8 @@ pub(crate) mod tests {
         let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)
             .unwrap()
             .alerts;
-        let sites = find_sites(&geobox, &mut alerts, &params).unwrap();
+        let clear = std::collections::BTreeMap::new();
+        let sites = follow("seguela", &geobox, &[], &mut alerts, &[], &clear, &params).unwrap();
         (alerts, sites)
     }
 
@@ -533,7 +603,10 @@ pub(crate) mod tests {
         let text = alerts_text(&alerts);
         assert_eq!(columns(&text), expected);
         assert!(!text.contains("null") && !text.contains("NaN"));
-        assert_eq!(columns(&sites_text(&sites)), SITE_COLUMNS);
+        let mut expected = SITE_COLUMNS.to_vec();
+        expected
+            .retain(|column| !["last_clear_date", "merged_from", "split_from"].contains(column));
+        assert_eq!(columns(&sites_text(&sites)), expected);
     }
 
     #[test]

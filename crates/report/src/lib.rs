@@ -35,7 +35,7 @@ pub use event::{Event, EventType, event_id, feature_without_place};
 pub use evidence::{write_evidence_csv, write_retractions_csv};
 pub use geojson::{
     ALERT_COLUMNS, SITE_COLUMNS, alert_feature, site_feature, write_alerts_geojson,
-    write_sites_geojson,
+    write_sites_csv, write_sites_geojson,
 };
 pub use looks::{LOOK_COLUMNS, LookRow, LookStatus, write_looks_csv};
 pub use manifest::{FalseAlertBudget, InputEntry, Latest, Manifest, OutputFile, Skipped};

@@ -104,7 +104,7 @@ const ALERT_ALIASES: [Alias; 22] = [
     ("notice", "Imagery"),
 ];
 
-const SITE_ALIASES: [Alias; 13] = [
+const SITE_ALIASES: [Alias; 17] = [
     ("site_id", "Site"),
     ("area_id", "Area"),
     ("state", "State"),
@@ -117,6 +117,10 @@ const SITE_ALIASES: [Alias; 13] = [
     ("end_datetime", "Last change first seen (UTC)"),
     ("first_alert_datetime", "First alert (UTC)"),
     ("last_alert_datetime", "Last alert (UTC)"),
+    ("last_growth_date", "Last new ground"),
+    ("last_clear_date", "Last seen clearly"),
+    ("merged_from", "Grown together from"),
+    ("split_from", "Parted from"),
     ("notice", "Imagery"),
 ];
 
@@ -129,7 +133,7 @@ dug or cleared after [% format_date("start_datetime", 'yyyy-MM-dd') %], seen on 
 
 const SITE_TIP: &str = r#"<b>[% "site_id" %]</b> ([% "state" %])<br>
 [% "n_alerts" %] alerts: [% format_number("excavation_area_ha", 2) %] ha excavation, [% format_number("cleared_area_ha", 2) %] ha cleared<br>
-[% format_date("start_datetime", 'yyyy-MM-dd') %] to [% format_date("end_datetime", 'yyyy-MM-dd') %]<br>
+[% format_date("start_datetime", 'yyyy-MM-dd') %] to [% format_date("end_datetime", 'yyyy-MM-dd') %]; seen clearly until [% coalesce("last_clear_date", 'not in this run') %]<br>
 <small>[% "notice" %]</small>"#;
 
 /// The style of `alerts.geojson` for QGIS 3.22 and later: `alerts.qml`, to lie beside it.

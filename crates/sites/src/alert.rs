@@ -9,7 +9,7 @@ use crate::budget::Budget;
 use crate::cause::{Cause, CauseModel, Evidence};
 use crate::label::{Causes, Object, Rule, find_objects};
 use crate::trace::{n_outline_edges, outline};
-use crate::{Error, Result};
+use crate::{Error, Result, SiteParams};
 
 /// Square meters in a hectare.
 const M2_PER_HA: f64 = 10_000.0;
@@ -40,6 +40,8 @@ pub struct Params {
     pub retract_probability: f64,
     /// Probability of an alert of cleared ground, 0 to 1: the share of such alerts that were true where truth is known.
     pub probability_cleared: f64,
+    /// What the states of a site are told apart by.
+    pub states: SiteParams,
     /// The model of causes.
     pub causes: CauseModel,
     /// Where the user bounds the number of false alerts; it takes the place of `report_probability`.
@@ -98,7 +100,7 @@ pub struct Alert {
     /// another cell size and under reruns. When objects grow together, the name reported first stays. `N98490` is lattice row
     /// −98490 (counted north from the reference system's origin; `S0` is row 0), `E20520` is column 20520 (`W1` is column −1).
     pub alert_id: String,
-    /// The site it belongs to; `None` until [`find_sites`](crate::find_sites) has run.
+    /// The site it belongs to; `None` until [`follow`](crate::follow) has run.
     pub site_id: Option<String>,
     /// The area it was found in.
     pub area_id: String,
@@ -158,6 +160,8 @@ pub struct Alert {
     pub pixel_alert_datetimes: Vec<UtcTime>,
     /// For each pixel, the look at which it and its object were confirmed; `None` = not yet.
     pub pixel_confirmed_datetimes: Vec<Option<UtcTime>>,
+    /// For each pixel, whether it has greened with a green season since.
+    pub pixel_has_greened: Vec<bool>,
     /// Outline exact on pixel edges, in meters of the area's reference system; see [`outline`](crate::outline).
     pub outline: MultiPolygon<f64>,
     /// The outline in longitude and latitude, WGS 84 degrees, vertex by vertex; exteriors counter-clockwise.
@@ -181,6 +185,8 @@ pub struct Retraction {
     pub retracted_datetime: UtcTime,
     /// True if the alert itself was taken back, false if its confirmation alone.
     pub is_alert: bool,
+    /// The pixel that gave the alert its name.
+    pub first_pixel: LatticePixel,
 }
 
 /// What was found in an area.
@@ -235,6 +241,7 @@ pub fn find_alerts(
                 confirmed_datetime: back.confirmed_look.map(time),
                 retracted_datetime: time(back.look),
                 is_alert: back.is_alert,
+                first_pixel: back.raised.first.1,
             });
         }
         for object in objects {
@@ -369,6 +376,10 @@ fn describe(
             .iter()
             .map(|looks| looks.confirmed.map(time))
             .collect(),
+        pixel_has_greened: members
+            .iter()
+            .map(|pixel| pixel.finding.greened_look.is_some())
+            .collect(),
         outline,
         outline_lonlat,
     })
@@ -453,6 +464,13 @@ pub(crate) mod tests {
             confirm_probability: 0.5,
             retract_probability: 0.25,
             probability_cleared: 0.5,
+            states: SiteParams {
+                new_days: 10,
+                growing_days: 10,
+                growing_share: 0.1,
+                dormant_days: 365,
+                revegetating_share: 0.5,
+            },
             causes: CauseModel {
                 burn: nothing,
                 field: nothing,
@@ -518,9 +536,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn find(pixels: &[ChangedPixel]) -> Vec<Alert> {
-        find_alerts("area", &geobox(), &looks(), pixels, &params())
-            .unwrap()
-            .alerts
+        find_all(pixels).0
+    }
+
+    pub(crate) fn find_all(pixels: &[ChangedPixel]) -> (Vec<Alert>, Vec<Retraction>) {
+        let found = find_alerts("area", &geobox(), &looks(), pixels, &params()).unwrap();
+        (found.alerts, found.retractions)
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! area. No file is opened.
 //!
 //! ```
+//! use std::collections::BTreeMap;
+//!
 //! use pitwatch_change::{ChangedPixel, Finding, Ground, Kind};
 //! use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
-//! use pitwatch_sites::{Params, find_alerts, find_sites};
+//! use pitwatch_sites::{Params, find_alerts, follow};
 //!
 //! let geobox = GeoBox::new(Crs::from_epsg(32630)?, Point { x: 205_000.0, y: 985_000.0 }, 10.0, Shape { height: 400, width: 400 })?;
 //! let looks = [parse_time("2023-05-04T10:48:29Z")?, parse_time("2023-05-09T10:48:29Z")?];
@@ -24,7 +26,7 @@
 //! let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)?.alerts;
 //! assert_eq!(alerts[0].alert_id, "seguela-20230509-N98490E20520");
 //! assert_eq!(alerts[0].area_ha, 0.02);
-//! let sites = find_sites(&geobox, &mut alerts, &params)?;
+//! let sites = follow("seguela", &geobox, &[], &mut alerts, &[], &BTreeMap::new(), &params)?;
 //! assert_eq!(sites[0].site_id, "seguela-site-N98490E20520");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -41,5 +43,5 @@ pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
 pub use budget::{Budget, Replay, replay};
 pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
 pub use error::{Error, Result};
-pub use site::{Site, SiteState, find_sites};
+pub use site::{Growth, Known, Site, SiteParams, SiteState, follow};
 pub use trace::outline;
