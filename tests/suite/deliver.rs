@@ -30,13 +30,15 @@ impl Outbox {
         };
         fs::create_dir(outbox.out()).unwrap();
         let ledger = outbox.ledger();
-        for version in ["v1", "v2"] {
-            let sql = path(&format!("crates/pitwatch/src/ledger.{version}.sql"));
-            ledger
-                .execute_batch(&fs::read_to_string(sql).unwrap())
-                .unwrap();
+        let mut version = 0;
+        while let Ok(sql) = fs::read_to_string(path(&format!(
+            "crates/pitwatch/src/ledger.v{}.sql",
+            version + 1
+        ))) {
+            ledger.execute_batch(&sql).unwrap();
+            version += 1;
         }
-        ledger.pragma_update(None, "user_version", 2).unwrap();
+        ledger.pragma_update(None, "user_version", version).unwrap();
         ledger
             .execute(
                 "INSERT INTO runs (run_id, pipeline_sha256, manifest_sha256, state) VALUES ('run', '', '', 'published')",
