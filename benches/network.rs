@@ -625,11 +625,13 @@ fn fetch_client(url: &str, arguments: &[String]) {
             bands: &bands,
         };
         let remotes = BTreeMap::from([("network".to_owned(), source.remote().clone())]);
-        let search = pitwatch_scenes::search(&[source], &query, Day(25_000), &|_| ())
-            .expect("the catalog is read");
+        let search =
+            pitwatch_scenes::search(&[source], &query, Day(25_000), &BTreeMap::new(), &|_| ())
+                .expect("the catalog is read");
         let mirror =
             Arc::new(Mirror::open(&Storage::folder(root), "network").expect("a new mirror"));
         let options = FetchOptions {
+            is_stopped: || false,
             scenes_in_flight: Limits::default().connections,
             memory_bytes: memory_bytes / 2,
             disk_limit: None,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gdal::DriverManager;
 use gdal::raster::{Buffer, GdalType, RasterCreationOptions};
 use gdal::spatial_ref::SpatialRef;
-use pitwatch_grid::{Point, Shape};
+use pitwatch_grid::{Day, Point, Shape};
 use serde_json::{Map, Value, json};
 
 use crate::mirror::{BANDS, Pit, Spec, day};
@@ -90,6 +90,8 @@ pub struct Catalog {
     paging: Paging,
     has_count: bool,
     max_page: usize,
+    /// What was asked, request by request.
+    asked: Mutex<Vec<Map<String, Value>>>,
 }
 
 /// The catalogs of a world behind one server.
@@ -249,6 +251,40 @@ impl World {
             51,
         )
     }
+
+    /// Looks every five days: a year of history, then `n_steps` looks in which four pits are dug one after another.
+    #[must_use]
+    pub fn year(n_steps: usize) -> Self {
+        let mut spec = Self::small(0).spec;
+        let until = spec.first_day.0 + 365;
+        let pit = |row, col, height, width, opened_after: i32| Pit {
+            row,
+            col,
+            height,
+            width,
+            opened: Day(until + opened_after),
+        };
+        spec.id = "year";
+        spec.n_looks = Self::YEAR_HISTORY + n_steps;
+        spec.pits = vec![
+            pit(20, 30, 6, 8, 8),
+            pit(26, 36, 8, 6, 33),
+            pit(60, 80, 10, 10, 21),
+            pit(80, 14, 5, 9, 120),
+        ];
+        spec.has_clouds = true;
+        let model = Self::small(0);
+        // The eastern tile alone holds the area.
+        Self::new(
+            spec,
+            &model.tiles[1..],
+            &model.satellites,
+            model.relative_orbit,
+        )
+    }
+
+    /// Looks before the monitoring of [`World::year`].
+    pub const YEAR_HISTORY: usize = 73;
 
     /// A world of a description; its files are made once and kept below the target folder, named after all they rest on.
     #[must_use]
@@ -761,7 +797,14 @@ impl Catalog {
             paging,
             has_count,
             max_page,
+            asked: Mutex::default(),
         }
+    }
+
+    /// What was asked since the last time, search by search.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Map<String, Value>> {
+        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Changes the items.
@@ -791,7 +834,14 @@ impl Catalog {
                 _ => Vec::new(),
             }
         };
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(query.clone());
         let bbox = numbers("bbox");
+        let published_from = query
+            .get("query")
+            .and_then(|query| query["updated"]["gte"].as_str());
         let (from, until) = text("datetime").split_once('/').unwrap_or(("", "9"));
         let limit = query
             .get("limit")
@@ -812,8 +862,12 @@ impl Catalog {
                     && bbox[0] <= own[2]
                     && own[1] <= bbox[3]
                     && bbox[1] <= own[3]);
+            let updated = item["properties"]["updated"].as_str().unwrap_or_default();
             // Times of one form compare as texts.
-            from <= time && time <= until && is_near
+            from <= time
+                && time <= until
+                && is_near
+                && published_from.is_none_or(|from| from <= updated)
         };
         let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         // Newest first, as the public catalogs answer.

@@ -20,6 +20,7 @@ mod live;
 mod pipelines;
 mod reviews;
 mod same_bytes;
+mod schedule;
 mod servers;
 mod sites;
 mod skill;

@@ -334,7 +334,14 @@ fn searched(folder: &Path, items: &[Value], page_items: usize) -> Search {
         bands: &Band::ALL[..4],
         ..Query::default()
     };
-    search(&[source], &query, day("2026-01-01"), &|_| {}).unwrap()
+    search(
+        &[source],
+        &query,
+        day("2026-01-01"),
+        &BTreeMap::new(),
+        &|_| {},
+    )
+    .unwrap()
 }
 
 #[test]

@@ -340,7 +340,14 @@ fn found(
         max_cloud_cover_percent: None,
         bands: &pitwatch_grid::Band::ALL,
     };
-    let search = pitwatch_scenes::search(&[source], &query, day("2025-01-01"), &|_| {}).unwrap();
+    let search = pitwatch_scenes::search(
+        &[source],
+        &query,
+        day("2025-01-01"),
+        &BTreeMap::new(),
+        &|_| {},
+    )
+    .unwrap();
     let mut ids: BTreeSet<String> = search
         .found
         .scenes

@@ -48,6 +48,8 @@ pub struct FetchOptions {
     pub memory_bytes: usize,
     /// Most bytes that the area's part of the mirror may take.
     pub disk_limit: Option<u64>,
+    /// Once it says so no more scenes are begun; those in flight are brought to their end.
+    pub is_stopped: fn() -> bool,
 }
 
 /// What became of a scene.
@@ -76,7 +78,7 @@ pub enum FetchOutcome {
 /// What became of the scenes, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FetchReport {
-    /// One a scene, as they were given.
+    /// One a scene, as they were given; fewer if the fetch was stopped.
     pub outcomes: Vec<FetchOutcome>,
     /// Bytes that the limit of the disk lacked for the scenes that were left out, estimated from those that were fetched.
     pub n_bytes_lacking: u64,
@@ -188,7 +190,8 @@ pub fn fetch(
     let mut outcomes = Vec::new();
     let mut refused = None;
     runtime.block_on(async {
-        let mut coming = futures::stream::iter(scenes.iter().enumerate())
+        let begun = scenes.iter().take_while(|_| !(options.is_stopped)());
+        let mut coming = futures::stream::iter(begun.enumerate())
             .map(|(index, scene)| work.scene(scene).map(move |outcome| (index, outcome)))
             .buffer_unordered(options.scenes_in_flight.max(1));
         while let Some((index, outcome)) = coming.next().await {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use pitwatch_grid::Day;
 
@@ -23,6 +23,17 @@ pub(crate) struct Cli {
     /// Say nothing on standard error but warnings and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
+
+    /// How messages on standard error are written; json is a line each with time, level and message
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
 }
 
 impl Cli {
@@ -60,10 +71,22 @@ Examples:
   pitwatch run pipelines/demo.toml --out out/demo
   pitwatch run pipelines/simbench.toml --catalog scene/obs/cogs/collection.json --monitor-from 2022-07-01 --out out/scene
   pitwatch run pipelines/demo.toml --out out/demo --memory-limit 600MiB --jobs 1
+  pitwatch run pipelines/cote-divoire-north.toml --out out/north --since last --metrics-file /var/lib/node_exporter/pitwatch.prom
 
-A run that was killed goes on with the cells that are missing. The same mirror and pipeline file give the same bytes in
+A run that was killed goes on with the cells that are missing. SIGTERM and SIGINT let it finish the cell in hand; a second one
+ends it at once. The same mirror and pipeline file give the same bytes in
 every file but the manifest, whatever --memory-limit, --jobs and --cell-size.")]
     Run(RunArgs),
+
+    /// Run at set times in the foreground, for those who have no scheduler
+    #[command(after_help = "\
+Examples:
+  pitwatch watch pipelines/cote-divoire-north.toml --out out/north --cron \"0 3 * * *\" --now
+  pitwatch watch pipelines/marange.toml --out out/marange --cron \"30 4 * * MON,THU\" --deliver endpoints.toml
+
+Times are UTC. Each run is as with `run --since last`; one that fails is told, and the next one comes at its time. A time that
+passes while a run goes on is left out.")]
+    Watch(WatchArgs),
 
     /// Fetch the imagery of a pipeline's areas into their mirror, without looking at it
     #[command(after_help = "\
@@ -304,8 +327,9 @@ pub(crate) struct RestoreArgs {
     pub(crate) overwrite: bool,
 }
 
+/// What a run reads and writes, and how.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
+pub(crate) struct LineArgs {
     #[command(flatten)]
     pub(crate) input: InputArgs,
 
@@ -316,16 +340,31 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) work: WorkArgs,
 
-    /// `last`: do nothing if the newest published run already rests on the same inputs
-    #[arg(long, value_name = "WHEN", value_parser = ["last"])]
-    pub(crate) since: Option<String>,
-
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
 
     /// Ask no source: look at what the mirror has
     #[arg(long)]
     pub(crate) offline: bool,
+
+    /// Figures for Prometheus, for its textfile collector; replaced at the end of each run, also of one that failed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+
+    /// Write the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
+
+    /// `last`: ask the sources for what they published since the newest published run, and do nothing if it already rests on
+    /// the same inputs
+    #[arg(long, value_name = "WHEN", value_parser = ["last"])]
+    pub(crate) since: Option<String>,
 
     /// Show what would be done, as `plan`, and stop
     #[arg(long)]
@@ -334,10 +373,24 @@ pub(crate) struct RunArgs {
     /// Exit with 10 if there are alerts that the run published before did not have
     #[arg(long)]
     pub(crate) exit_code: bool,
+}
 
-    /// Write the summary as JSON
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) line: LineArgs,
+
+    /// When to run, UTC: minute, hour, day of the month, month, day of the week; a first field more is seconds
+    #[arg(long, value_name = "CRON")]
+    pub(crate) cron: String,
+
+    /// Run once at the start, too
     #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) now: bool,
+
+    /// File of `[[endpoint]]` entries to which events are delivered after each run
+    #[arg(long, value_name = "FILE")]
+    pub(crate) deliver: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -61,6 +61,17 @@ struct ScenesTable {
     history_from: Option<String>,
     monitor_from: String,
     monitor_until: Option<String>,
+    publication_overlap_days: Option<u16>,
+    full_search_days: Option<u16>,
+}
+
+/// How a search goes that asks for what is new alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Renewal {
+    /// How far before the watermark items are asked for again.
+    pub(crate) overlap_days: u16,
+    /// After how many days all of the period is asked for again.
+    pub(crate) full_search_days: u16,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -89,6 +100,8 @@ pub(crate) struct SourceEntry {
     pub(crate) s3_region: Option<String>,
     /// A file with `access_key_id` and `secret_access_key`; the environment goes before it.
     pub(crate) s3_keys_file: Option<PathBuf>,
+    /// The property that says when an item was published, where the API can be asked by it.
+    pub(crate) published_property: Option<String>,
 }
 
 /// How a source is asked.
@@ -134,6 +147,8 @@ pub(crate) struct Pipeline {
     pub(crate) monitor_from: Day,
     /// Sources by name, in the order in which they are asked.
     pub(crate) sources: Vec<SourceEntry>,
+    /// How `--since last` searches; `None` searches the whole period each time.
+    pub(crate) renewal: Option<Renewal>,
     /// Where what is fetched is kept.
     pub(crate) mirror: Option<Storage>,
     pub(crate) offset_check: pitwatch_imagery::OffsetCheckParams,
@@ -299,6 +314,24 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
             at("max_cloud_cover_percent")
         ));
     }
+    let renewal = match (scenes.publication_overlap_days, scenes.full_search_days) {
+        (Some(overlap_days), Some(full_search_days)) => Some(Renewal {
+            overlap_days,
+            full_search_days,
+        }),
+        (None, None) => None,
+        (overlap, _) => {
+            let (there, lacking) = if overlap.is_some() {
+                ("publication_overlap_days", "full_search_days")
+            } else {
+                ("full_search_days", "publication_overlap_days")
+            };
+            return Err(anyhow!(
+                "{}: {there} needs {lacking} beside it; write both, or none to search the whole period each time",
+                at(there)
+            ));
+        }
+    };
     file.change.check().map_err(|error| {
         let place = match &error {
             pitwatch_change::Error::Parameter { name, .. } => at(name),
@@ -398,6 +431,7 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         period,
         monitor_from,
         sources,
+        renewal,
         mirror,
         offset_check: file.imagery.offset_check,
         change: file.change,

@@ -10,6 +10,8 @@ pub(crate) const PARTIAL: u8 = 4;
 pub(crate) const UNDELIVERED: u8 = 7;
 /// There are new alerts (only with `--exit-code`).
 pub(crate) const NEW_ALERTS: u8 = 10;
+/// Stopped by a signal.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why a command ended without a result. Attached to an error as context, it sets the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) enum Problem {
     InvalidOutput,
     /// Another run holds the output folder.
     Locked,
+    /// It was asked to stop.
+    Interrupted,
 }
 
 impl Problem {
@@ -32,6 +36,7 @@ impl Problem {
             Self::NoSource => 5,
             Self::InvalidOutput => 6,
             Self::Locked => 75,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 }
@@ -43,6 +48,7 @@ impl fmt::Display for Problem {
             Self::NoSource => "there are no scenes to read",
             Self::InvalidOutput => "an output is not valid",
             Self::Locked => "another run holds the output folder",
+            Self::Interrupted => "stopped as asked",
         })
     }
 }

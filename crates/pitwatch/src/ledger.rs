@@ -21,10 +21,11 @@ use crate::exit::Problem;
 /// The file's name in the output folder.
 pub(crate) const FILE: &str = "ledger.sqlite";
 /// Each step brings a ledger from the version of its place to the next; a file's version is its `user_version`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("ledger.v1.sql"),
     include_str!("ledger.v2.sql"),
     include_str!("ledger.v3.sql"),
+    include_str!("ledger.v4.sql"),
 ];
 /// What SQLite keeps in the header of a ledger: the letters `pitw`.
 const APPLICATION_ID: i64 = 0x7069_7477;
@@ -53,8 +54,8 @@ pub(crate) struct RunEntry<'a> {
     pub(crate) ended: UtcTime,
     pub(crate) exit_code: u8,
     pub(crate) looks: &'a [LookRow],
-    /// The newest look of each area.
-    pub(crate) watermarks: Vec<(&'a str, UtcTime)>,
+    /// Of areas that were searched, up to when what each source published is in this run.
+    pub(crate) watermarks: Vec<(&'a str, &'a BTreeMap<String, UtcTime>)>,
     pub(crate) state: &'a State,
     pub(crate) events: &'a [Event],
 }
@@ -65,6 +66,15 @@ pub(crate) struct KnownRun {
     pub(crate) run_id: String,
     pub(crate) previous_run: Option<String>,
     pub(crate) manifest_sha256: String,
+}
+
+/// The newest acquisition of an area and status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewestLook {
+    pub(crate) area_id: String,
+    pub(crate) status: String,
+    pub(crate) n: u64,
+    pub(crate) newest: UtcTime,
 }
 
 impl Ledger {
@@ -315,6 +325,56 @@ impl Ledger {
         Ok(state)
     }
 
+    /// Up to when what each source published of an area is in published runs, by area and source.
+    pub(crate) fn watermarks(&self) -> Result<BTreeMap<String, BTreeMap<String, UtcTime>>> {
+        let sql = "SELECT area_id, source, published_until FROM watermarks";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            let until: String = row.get(2)?;
+            let until = parse_time(&until).map_err(|_| unreadable(2, "a time"))?;
+            Ok((row.get(0)?, row.get(1)?, until))
+        })?;
+        let mut watermarks: BTreeMap<String, BTreeMap<String, UtcTime>> = BTreeMap::new();
+        for row in rows {
+            let (area_id, source, until) = row?;
+            watermarks.entry(area_id).or_default().insert(source, until);
+        }
+        Ok(watermarks)
+    }
+
+    /// How many acquisitions there are of each area and status, and the newest of them.
+    pub(crate) fn newest_looks(&self) -> Result<Vec<NewestLook>> {
+        let sql =
+            "SELECT area_id, status, count(*), max(datetime) FROM looks GROUP BY area_id, status";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| {
+            let newest: String = row.get(3)?;
+            Ok(NewestLook {
+                area_id: row.get(0)?,
+                status: row.get(1)?,
+                n: unsigned(row, 2)?,
+                newest: parse_time(&newest).map_err(|_| unreadable(3, "a time"))?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// How many alerts there are of each standing.
+    pub(crate) fn n_alerts(&self) -> Result<Vec<(String, u64)>> {
+        self.counts("SELECT standing, count(*) FROM alerts GROUP BY standing")
+    }
+
+    /// How many events for endpoints there are of each state.
+    pub(crate) fn n_deliveries(&self) -> Result<Vec<(String, u64)>> {
+        self.counts("SELECT state, count(*) FROM deliveries GROUP BY state")
+    }
+
+    fn counts(&self, sql: &str) -> Result<Vec<(String, u64)>> {
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// The lines of a run's events, in order.
     pub(crate) fn lines(&self, run_id: &str) -> Result<Vec<String>> {
         let sql = "SELECT body FROM events WHERE run_id = ?1 ORDER BY seq";
@@ -459,10 +519,14 @@ impl Ledger {
                     event.to_json()?
                 ])?;
         }
-        for (area_id, until) in &run.watermarks {
+        let by_source = run
+            .watermarks
+            .iter()
+            .flat_map(|(area_id, sources)| sources.iter().map(move |source| (area_id, source)));
+        for (area_id, (source, until)) in by_source {
             transaction.execute(
-                "INSERT OR REPLACE INTO watermarks (area_id, published_until) VALUES (?1, ?2)",
-                params![area_id, format_time(*until)],
+                "INSERT OR REPLACE INTO watermarks (area_id, source, published_until) VALUES (?1, ?2, ?3)",
+                params![area_id, source, format_time(*until)],
             )?;
         }
         transaction.execute("DELETE FROM pending", [])?;

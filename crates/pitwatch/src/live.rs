@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_grid::{Day, Region};
+use pitwatch_grid::{Day, Region, UtcTime};
 use pitwatch_imagery::{Estimate, FetchOptions, FetchOutcome, FetchReport, Mirror};
 use pitwatch_report::Skipped;
 use pitwatch_scenes::net::{Limits, Net, Remote, S3Keys, Traffic};
 use pitwatch_scenes::storage::Listing;
 use pitwatch_scenes::{
-    Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Source, SourceConfig,
+    Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Since, Source, SourceConfig,
     SourceKind, Storage,
 };
 use serde::Deserialize;
@@ -22,6 +22,7 @@ use crate::config::{self, AreaSource, Pipeline, SourceEntry};
 use crate::exit::Problem;
 use crate::progress::Progress;
 use crate::record::{Outcome, RECORD, Record, SceneRecord, SourceRecord, time_text};
+use crate::{stop, told};
 
 /// How imagery is fetched; none of it moves a result.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,8 @@ pub(crate) struct Refreshed {
     pub(crate) failed_sources: Vec<Skipped>,
     /// Scenes that could not be had; the rest is in the mirror.
     pub(crate) failed_scenes: Vec<Skipped>,
+    /// Up to when what each source published is known, of those that told all they were asked for.
+    pub(crate) watermarks: BTreeMap<String, UtcTime>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -142,6 +145,7 @@ impl Sources {
         region: &Region,
         pipeline: &Pipeline,
         options: &NetworkOptions,
+        since: &BTreeMap<String, Since>,
         progress: &Progress,
     ) -> Result<Search> {
         let query = Query {
@@ -150,7 +154,7 @@ impl Sources {
             max_cloud_cover_percent: Some(pipeline.max_cloud_cover_percent),
             bands: &pipeline.bands,
         };
-        pitwatch_scenes::search(&self.sources, &query, options.today, &|what| {
+        pitwatch_scenes::search(&self.sources, &query, options.today, since, &|what| {
             progress.say(what)
         })
         .context(Problem::NoSource)
@@ -205,6 +209,9 @@ fn config_of(entry: &SourceEntry) -> Result<SourceConfig> {
         config.signing = SigningConfig::PlanetaryComputer {
             token_url: token_url.clone(),
         };
+    }
+    if let Some(property) = &entry.published_property {
+        config.published_property = Some(property.clone());
     }
     let is_s3 = matches!(config.signing, SigningConfig::S3 { .. });
     if is_s3 || entry.s3_endpoint.is_some() || entry.s3_region.is_some() {
@@ -295,7 +302,7 @@ pub(crate) fn plan(
     let (area_id, region) = area_of(source)?;
     let sources = Sources::open(pipeline, options)?;
     let search = sources
-        .search(&region, pipeline, options, progress)
+        .search(&region, pipeline, options, &BTreeMap::new(), progress)
         .with_context(|| area_id.clone())?;
     let searched = sources.net.traffic();
     progress.say(&format!("{area_id}: reading some headers"));
@@ -338,6 +345,9 @@ fn area_of(source: &AreaSource) -> Result<(String, Region)> {
 
 /// Brings an area's mirror up to date.
 ///
+/// - `watermarks`: up to when what each source published is in published runs; such sources are asked for what is new. Without
+///   them all is asked for.
+///
 /// # Errors
 ///
 /// If the area file cannot be used, the mirror is held or cannot be written, or there is nothing in it and no source
@@ -346,6 +356,7 @@ pub(crate) fn refresh(
     source: &AreaSource,
     pipeline: &Pipeline,
     options: &NetworkOptions,
+    watermarks: Option<&BTreeMap<String, UtcTime>>,
     progress: &Progress,
 ) -> Result<Refreshed> {
     let (area_id, region) = area_of(source)?;
@@ -356,7 +367,12 @@ pub(crate) fn refresh(
         ..Refreshed::default()
     };
     let sources = Sources::open(pipeline, options)?;
-    let search = match sources.search(&region, pipeline, options, progress) {
+    let kept = told::read(&mirror, sources.sources.iter().map(Source::name));
+    let since = match (pipeline.renewal, watermarks) {
+        (Some(renewal), Some(watermarks)) => told::since(&kept, watermarks, renewal, options.today),
+        _ => BTreeMap::new(),
+    };
+    let search = match sources.search(&region, pipeline, options, &since, progress) {
         Ok(search) => search,
         Err(error) if mirror.storage().get("collection.json").is_ok() => {
             refreshed.failed_sources.push(Skipped {
@@ -395,6 +411,7 @@ pub(crate) fn refresh(
         scenes_in_flight: options.connections,
         memory_bytes: options.memory_bytes / 2,
         disk_limit: options.disk_limit,
+        is_stopped: stop::is_asked,
     };
     let report = pitwatch_imagery::fetch(
         &mirror,
@@ -407,6 +424,7 @@ pub(crate) fn refresh(
     );
     bar.finish();
     let report = report.context("the mirror cannot be written; what was complete is kept")?;
+    stop::check()?;
     note(
         &mirror,
         &search,
@@ -415,6 +433,13 @@ pub(crate) fn refresh(
         options.today,
         &mut refreshed,
     )?;
+    told::write(&mirror, &kept, &search.sources, options.today)?;
+    refreshed.watermarks = search
+        .sources
+        .iter()
+        .filter(|report| report.is_complete)
+        .filter_map(|report| Some((report.name.clone(), report.newest_published?)))
+        .collect();
     refreshed.traffic = sources.net.traffic();
     Ok(refreshed)
 }

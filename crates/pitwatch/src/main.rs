@@ -15,6 +15,7 @@ mod figures;
 mod inject;
 mod ledger;
 mod live;
+mod metrics;
 mod plan;
 mod progress;
 mod public;
@@ -22,8 +23,11 @@ mod publish;
 mod record;
 mod reviews;
 mod run;
+mod schedule;
 mod skill;
 mod stats;
+mod stop;
+mod told;
 mod upkeep;
 mod validate;
 mod watch;
@@ -39,8 +43,8 @@ use clap::{CommandFactory, Parser};
 use serde_json::json;
 
 use crate::cli::{
-    Cli, Command, DoctorArgs, FetchArgs, InputArgs, LooksArgs, MirrorCommand, NetworkArgs, RunArgs,
-    SkillArgs, ValidateArgs,
+    Cli, Command, DoctorArgs, FetchArgs, InputArgs, LineArgs, LooksArgs, MirrorCommand,
+    NetworkArgs, RunArgs, SkillArgs, ValidateArgs,
 };
 use crate::config::{Overrides, Pipeline};
 use crate::exit::{DONE, NEW_ALERTS, PARTIAL, Problem};
@@ -54,13 +58,15 @@ const PLAN_MEMORY_BYTES: usize = 256 << 20;
 fn main() -> ExitCode {
     let started = publish::now();
     let cli = Cli::parse();
-    let progress = Progress::new(cli.verbosity());
+    let progress = Progress::new(cli.verbosity(), cli.log_format);
     let result = match &cli.command {
         Command::Run(args) if args.dry_run => {
-            let network = (!args.offline).then_some(&args.network);
-            show_plan(&args.input, network, started, args.json, progress)
+            let line = &args.line;
+            let network = (!line.offline).then_some(&line.network);
+            show_plan(&line.input, network, started, line.json, progress)
         }
         Command::Run(args) => run_pipeline(args, started, progress),
+        Command::Watch(args) => schedule::watch(args, progress),
         Command::Plan(args) => {
             let network = (!args.offline).then_some(&args.network);
             show_plan(&args.input, network, started, args.json, progress)
@@ -110,31 +116,67 @@ fn pipeline_of(input: &InputArgs) -> Result<Pipeline> {
 }
 
 fn run_pipeline(args: &RunArgs, started: pitwatch_grid::UtcTime, progress: Progress) -> Result<u8> {
-    let pipeline = pipeline_of(&args.input)?;
-    let jobs = start_threads(args.work.jobs)?;
-    let options = Options {
-        out: args.out.clone(),
-        cell_pixels: args.work.cell_size as usize,
-        memory_bytes: args.work.memory_limit,
+    stop::listen()?;
+    let jobs = start_threads(args.line.work.jobs)?;
+    run_once(
+        &args.line,
         jobs,
-        only_if_new: args.since.is_some(),
+        args.since.is_some(),
+        args.exit_code,
         started,
-        network: (!args.offline)
-            .then(|| network_options(&args.network, args.work.memory_limit, started)),
+        progress,
+    )
+}
+
+/// Runs a pipeline, says what came of it, and writes the metrics.
+///
+/// - `tells_new`: whether new alerts show in the exit code.
+fn run_once(
+    line: &LineArgs,
+    jobs: usize,
+    only_if_new: bool,
+    tells_new: bool,
+    started: pitwatch_grid::UtcTime,
+    progress: Progress,
+) -> Result<u8> {
+    let run = || -> Result<u8> {
+        let pipeline = pipeline_of(&line.input)?;
+        let options = Options {
+            out: line.out.clone(),
+            cell_pixels: line.work.cell_size as usize,
+            memory_bytes: line.work.memory_limit,
+            jobs,
+            only_if_new,
+            started,
+            network: (!line.offline)
+                .then(|| network_options(&line.network, line.work.memory_limit, started)),
+        };
+        let outcome = run::run(&pipeline, &options, &progress)?;
+        if line.json {
+            say(&serde_json::to_string_pretty(&summary_json(&outcome))?)?;
+        } else {
+            say(&summary_text(&outcome))?;
+        }
+        Ok(if !outcome.failed.is_empty() {
+            PARTIAL
+        } else if tells_new && outcome.n_new_alerts > 0 {
+            NEW_ALERTS
+        } else {
+            DONE
+        })
     };
-    let outcome = run::run(&pipeline, &options, &progress)?;
-    if args.json {
-        say(&serde_json::to_string_pretty(&summary_json(&outcome))?)?;
-    } else {
-        say(&summary_text(&outcome))?;
+    let result = run();
+    if let Some(path) = &line.metrics_file {
+        let code = match &result {
+            Ok(code) => *code,
+            Err(error) => exit::code_of(error),
+        };
+        // That a run cannot be counted is no reason to count it as failed.
+        if let Err(error) = metrics::write(path, &line.out, code, started) {
+            progress.warn(&format!("{error:#}"));
+        }
     }
-    Ok(if !outcome.failed.is_empty() {
-        PARTIAL
-    } else if args.exit_code && outcome.n_new_alerts > 0 {
-        NEW_ALERTS
-    } else {
-        DONE
-    })
+    result
 }
 
 /// Starts the threads that pixels are worked on with, and returns how many there are.
@@ -205,10 +247,12 @@ fn fetch_areas(
         ))
         .context(Problem::Configuration);
     }
+    stop::listen()?;
     let mut results = Vec::new();
     let mut is_partial = false;
     for source in &live {
-        match live::refresh(source, &pipeline, &options, &progress) {
+        stop::check()?;
+        match live::refresh(source, &pipeline, &options, None, &progress) {
             Ok(refreshed) => {
                 for warning in &refreshed.warnings {
                     progress.warn(warning);
@@ -239,7 +283,7 @@ fn fetch_areas(
                         .map(|skipped| json!({"what": skipped.what, "reason": skipped.reason})).collect::<Vec<_>>(),
                 }));
             }
-            Err(error) if live.len() == 1 => return Err(error),
+            Err(error) if live.len() == 1 || stop::is_asked() => return Err(error),
             Err(error) => {
                 progress.warn(&format!("{error:#}"));
                 is_partial = true;

@@ -3,25 +3,33 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pitwatch_grid::format_time;
+use serde_json::json;
+
+use crate::cli::LogFormat;
+use crate::publish;
 
 /// How much a command says on standard error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     /// −1 quiet, 0 normal, 1 and more verbose.
     verbosity: i8,
+    format: LogFormat,
 }
 
 /// One bar, or nothing.
 pub(crate) struct Bar(ProgressBar);
 
 impl Progress {
-    pub(crate) fn new(verbosity: i8) -> Self {
-        Self { verbosity }
+    pub(crate) fn new(verbosity: i8, format: LogFormat) -> Self {
+        Self { verbosity, format }
     }
 
     /// A bar of `length` steps.
     pub(crate) fn bar(self, what: &str, length: u64) -> Bar {
-        let is_shown = self.verbosity >= 0 && std::io::stderr().is_terminal();
+        let is_shown = self.verbosity >= 0
+            && self.format == LogFormat::Text
+            && std::io::stderr().is_terminal();
         let target = if is_shown {
             ProgressDrawTarget::stderr()
         } else {
@@ -39,34 +47,40 @@ impl Progress {
     /// Says something unless the command is quiet.
     pub(crate) fn say(self, message: &str) {
         if self.verbosity >= 0 {
-            self.write(message);
+            self.write("info", message);
         }
     }
 
     /// Says something if the command is verbose.
     pub(crate) fn detail(self, message: &str) {
         if self.verbosity > 0 {
-            self.write(message);
+            self.write("debug", message);
         }
     }
 
     /// Says something in any case.
     pub(crate) fn warn(self, message: &str) {
-        self.write(&format!("warning: {message}"));
+        self.write("warning", message);
     }
 
     /// Says why the command ends.
     pub(crate) fn fail(self, message: &str) {
-        self.write(&format!("error: {message}"));
+        self.write("error", message);
     }
 
-    #[expect(
-        clippy::print_stderr,
-        clippy::unused_self,
-        reason = "the one place that writes messages"
-    )]
-    fn write(self, message: &str) {
-        eprintln!("{message}");
+    #[expect(clippy::print_stderr, reason = "the one place that writes messages")]
+    fn write(self, level: &str, message: &str) {
+        match (self.format, level) {
+            (LogFormat::Json, _) => {
+                let time = format_time(publish::now());
+                eprintln!(
+                    "{}",
+                    json!({"time": time, "level": level, "message": message})
+                );
+            }
+            (LogFormat::Text, "warning" | "error") => eprintln!("{level}: {message}"),
+            (LogFormat::Text, _) => eprintln!("{message}"),
+        }
     }
 }
 

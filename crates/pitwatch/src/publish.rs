@@ -37,6 +37,7 @@ use crate::changes::{self, AreaFindings, AssessmentRow, RunFindings};
 use crate::config::Pipeline;
 use crate::exit::{DONE, PARTIAL, Problem};
 use crate::ledger::{KnownRun, Ledger, RunEntry};
+use crate::live::Refreshed;
 use crate::progress::Progress;
 use crate::public;
 use crate::reviews::Reviewed;
@@ -538,6 +539,7 @@ pub(crate) fn publish(
     ledger: &mut Ledger,
     results: &[AreaResult],
     assessed: Option<&Assessed>,
+    refreshed: &BTreeMap<String, Refreshed>,
     mut failed: Vec<Skipped>,
     progress: &Progress,
 ) -> Result<Outcome> {
@@ -773,7 +775,10 @@ pub(crate) fn publish(
         looks: &rows,
         watermarks: results
             .iter()
-            .filter_map(|result| Some((result.watch.area_id.as_str(), newest_look(result)?)))
+            .filter_map(|result| {
+                let area_id = result.watch.area_id.as_str();
+                Some((area_id, &refreshed.get(area_id)?.watermarks))
+            })
             .collect(),
         state: &changes.state,
         events: &changes.events,

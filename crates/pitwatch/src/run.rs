@@ -17,11 +17,12 @@ use crate::changes;
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::ledger::{self, Ledger};
-use crate::live::{self, NetworkOptions};
+use crate::live::{self, NetworkOptions, Refreshed};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
 use crate::reviews::Reviewed;
 use crate::skill::{self, Measured};
+use crate::stop;
 use crate::watch::{self, Watch, sha256};
 
 /// Square meters in a square kilometer.
@@ -92,8 +93,8 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut ledger = publish::open_ledger(&options.out, progress)?;
     let mut failed = Vec::new();
     let compared = assess::read(pipeline)?;
-    let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
-    let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
+    let refreshed = refresh_areas(pipeline, options, &ledger, progress, &mut failed)?;
+    let watches = open_areas(pipeline, &refreshed, progress, &mut failed)?;
     let measured = skill::read(pipeline)?;
     let reviews = ledger.reviews()?;
     let before = ledger.state()?;
@@ -125,6 +126,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut results = Vec::new();
     for (watch, known) in watches.into_iter().zip(known) {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
+        stop::check()?;
         let mut result = gather(watch, cells, pipeline, &measured, &known, &run_folder)?;
         ledger::apply_reviews(&reviews, &mut result.alerts);
         result.reviewed = Reviewed::of_area(&reviews, &result.watch.area_id);
@@ -136,6 +138,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         Some(inputs) => Some(assess::assess(inputs, pipeline, &results)?),
         None => None,
     };
+    stop::check()?;
     publish::publish(
         pipeline,
         options,
@@ -143,25 +146,30 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         &mut ledger,
         &results,
         assessed.as_ref(),
+        &refreshed,
         failed,
         progress,
     )
 }
 
-/// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes. Returns the areas
-/// whose mirrors were compared with their checksums.
+/// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes. Returns those
+/// that were brought up to date.
 fn refresh_areas(
     pipeline: &Pipeline,
     options: &Options,
+    ledger: &Ledger,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
-) -> Result<BTreeSet<String>> {
-    let mut checked = BTreeSet::new();
+) -> Result<BTreeMap<String, Refreshed>> {
+    let mut areas = BTreeMap::new();
     let Some(network) = &options.network else {
-        return Ok(checked);
+        return Ok(areas);
     };
+    let watermarks = ledger.watermarks()?;
     for source in pipeline.areas.iter().filter(|area| area.mirror.is_some()) {
-        match live::refresh(source, pipeline, network, progress) {
+        let known = source.id.as_ref().and_then(|id| watermarks.get(id));
+        let known = known.filter(|_| options.only_if_new);
+        match live::refresh(source, pipeline, network, known, progress) {
             Ok(refreshed) => {
                 refreshed
                     .warnings
@@ -175,10 +183,8 @@ fn refresh_areas(
                     .why_nothing_came()
                     .iter()
                     .for_each(|why| progress.warn(why));
-                failed.extend(refreshed.failed_sources);
-                if refreshed.is_checked {
-                    checked.insert(refreshed.area_id);
-                }
+                failed.extend(refreshed.failed_sources.iter().cloned());
+                areas.insert(refreshed.area_id.clone(), refreshed);
             }
             Err(error) if pipeline.areas.len() == 1 || is_final(&error) => return Err(error),
             Err(error) => {
@@ -191,27 +197,29 @@ fn refresh_areas(
             }
         }
     }
-    Ok(checked)
+    Ok(areas)
 }
 
 /// True for what the next area would meet too: a file that a person must mend, a mirror that another process holds.
 fn is_final(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref::<Problem>(),
-        Some(Problem::Configuration | Problem::Locked)
+        Some(Problem::Configuration | Problem::Locked | Problem::Interrupted)
     )
 }
 
 /// Opens every area that can be opened; the others are noted as failed.
 fn open_areas(
     pipeline: &Pipeline,
-    checked: &BTreeSet<String>,
+    refreshed: &BTreeMap<String, Refreshed>,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     for source in &pipeline.areas {
-        let is_checked = source.id.as_ref().is_some_and(|id| checked.contains(id));
+        stop::check()?;
+        let refreshed = source.id.as_ref().and_then(|id| refreshed.get(id));
+        let is_checked = refreshed.is_some_and(|refreshed| refreshed.is_checked);
         match watch::open(source, pipeline, is_checked, progress) {
             Ok(watch) => {
                 watch
@@ -374,6 +382,9 @@ fn detect_cells(
         for _ in 0..n_at_a_time {
             scope.spawn(|| {
                 while let Some(&cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop::is_asked() {
+                        break;
+                    }
                     if let Err(error) = work.make(cell) {
                         let reason = format!("{error:#}");
                         failed

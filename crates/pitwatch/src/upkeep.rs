@@ -1,9 +1,11 @@
 //! Upkeep of an output folder: is it sound, its ledger copied and put back.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use pitwatch_grid::{UtcTime, format_time};
 use serde::Serialize;
 
 use crate::exit::Problem;
@@ -62,6 +64,10 @@ impl Check {
     }
 }
 
+/// Statuses of looks whose pixels were read; the first had a clear one.
+pub(crate) const LOOKED: [&str; 2] = ["used", "not_clear"];
+/// Days after which a look is worth a word: the satellites pass every five days.
+const RECENT_DAYS: i64 = 12;
 const RUN_AGAIN: &str = "run the pipeline again";
 
 /// Looks at everything in an output folder, and changes nothing.
@@ -100,7 +106,9 @@ pub(crate) fn doctor(out: &Path) -> Result<Vec<Check>> {
                     "put a backup in its place with pitwatch restore BACKUP OUT --overwrite",
                 ),
             });
-            if let Err(error) = runs(out, &ledger, &mut checks) {
+            let looked = runs(out, &ledger, &mut checks)
+                .and_then(|()| newest_looks(&ledger, publish::now(), &mut checks));
+            if let Err(error) = looked {
                 checks.push(Check::new("ledger", Health::Broken, format!("{error:#}")));
             }
         }
@@ -123,6 +131,46 @@ pub(crate) fn doctor(out: &Path) -> Result<Vec<Check>> {
         );
     }
     Ok(checks)
+}
+
+/// How long ago each area was looked at: the figure that tells a watch that sees nothing from one that finds nothing.
+fn newest_looks(ledger: &Ledger, now: UtcTime, checks: &mut Vec<Check>) -> Result<()> {
+    let mut areas: BTreeMap<String, [Option<UtcTime>; 2]> = BTreeMap::new();
+    for look in ledger.newest_looks()? {
+        let [read, clear] = areas.entry(look.area_id).or_default();
+        if LOOKED.contains(&look.status.as_str()) {
+            *read = (*read).max(Some(look.newest));
+        }
+        if look.status == LOOKED[0] {
+            *clear = Some(look.newest);
+        }
+    }
+    for (area_id, [read, clear]) in areas {
+        let said = |time: Option<UtcTime>| {
+            time.map_or_else(
+                || "none".to_owned(),
+                |time| {
+                    let hours = (now - time).num_hours();
+                    format!("{}, {hours} hours ago", format_time(time))
+                },
+            )
+        };
+        let message = format!(
+            "the newest look: {}; the newest with a clear pixel: {}",
+            said(read),
+            said(clear)
+        );
+        let is_recent = read.is_some_and(|time| (now - time).num_days() < RECENT_DAYS);
+        let what = format!("area {area_id}");
+        checks.push(if is_recent {
+            Check::new(&what, Health::Ok, message)
+        } else {
+            Check::new(&what, Health::Note, message).with_fix(
+                "none if the monitoring period is over; else see in looks.csv and the log why nothing came",
+            )
+        });
+    }
+    Ok(())
 }
 
 fn runs(out: &Path, ledger: &Ledger, checks: &mut Vec<Check>) -> Result<()> {

@@ -45,6 +45,6 @@ pub use look::{Expected, Look};
 pub use offset::{Baseline, Offset, OffsetCheck, OffsetGround};
 pub use passes::{KnownPass, Pass, missing_passes};
 pub use scene::{Asset, Excluded, ExclusionReason, Identity, SOURCE_PROPERTY, Scene};
-pub use search::{Search, SourceReport, search};
+pub use search::{Search, Since, SourceReport, Told, search};
 pub use source::{KNOWN_SOURCES, SigningConfig, Source, SourceConfig, SourceKind};
 pub use storage::Storage;

@@ -47,15 +47,40 @@ pub struct SourceReport {
     pub is_complete: bool,
     /// What went wrong.
     pub problems: Vec<String>,
+    /// What it told, for the next search of it; `None` if it cannot be asked by the time of publication.
+    pub told: Option<Told>,
+    /// Only what was published from then on was asked for, the rest is what it told before; `None` if all was asked for.
+    pub published_from: Option<UtcTime>,
+}
+
+/// What a source told of an area, to be kept until it is searched again.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Told {
+    /// What was asked for: address, collections, bounds, period. To another question it is no answer.
+    pub question: Value,
+    /// The items, by id.
+    pub items: BTreeMap<String, Value>,
+}
+
+/// What a source need not tell again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Since {
+    /// What it told before.
+    pub told: Told,
+    /// From when on what it published is asked for.
+    pub published_from: UtcTime,
 }
 
 /// Searches the sources for all scenes of a region and period.
 ///
-/// The whole period is searched each time, so that late and reprocessed scenes join by being there, whenever they were
-/// published. A source that fails is reported, and the others go on.
+/// The whole period is searched, so that late and reprocessed scenes join by being there, whenever they were published.
+/// Of a source that can be asked by the time of publication, and is in `since`, only what is new is asked for and put to
+/// what it told before; so what comes after the search does not depend on which of both it was, but for items that the
+/// source took away. A source that fails is reported, and the others go on.
 ///
 /// - `query`: must have a region; without a period all of Sentinel-2's time is searched, up to `until`.
 /// - `until`: the last day to search; no source has anything after it.
+/// - `since`: what need not be told again, by the source's name.
 /// - `progress`: told what is being done.
 ///
 /// # Errors
@@ -65,6 +90,7 @@ pub fn search(
     sources: &[Source],
     query: &Query<'_>,
     until: Day,
+    since: &BTreeMap<String, Since>,
     progress: &dyn Fn(&str),
 ) -> Result<Search> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,9 +113,14 @@ pub fn search(
         };
         let mut walk = Walk::default();
         let searched = match source.config.kind {
-            SourceKind::StacApi => {
-                runtime.block_on(search_api(source, query, until, &mut walk, &mut report))
-            }
+            SourceKind::StacApi => runtime.block_on(search_api(
+                source,
+                query,
+                until,
+                since.get(source.name()),
+                &mut walk,
+                &mut report,
+            )),
             SourceKind::Static => {
                 let path = source.path();
                 report.is_complete = true;
@@ -186,6 +217,7 @@ async fn search_api(
     source: &Source,
     query: &Query<'_>,
     until: Day,
+    since: Option<&Since>,
     walk: &mut Walk,
     report: &mut SourceReport,
 ) -> std::result::Result<(), String> {
@@ -193,6 +225,12 @@ async fn search_api(
         return Err("a search needs an area".into());
     };
     let bounds = region.bounds();
+    let question = question(source, bounds, query);
+    let property = source.config.published_property.as_deref();
+    let since = since.filter(|since| since.told.question == question);
+    let mut newer = property
+        .zip(since)
+        .map(|(property, since)| (property, since.published_from));
     let first = query
         .period
         .map_or(FIRST_DAY, |period| period.start().max(FIRST_DAY));
@@ -214,7 +252,14 @@ async fn search_api(
             [(window.0, middle), (middle, window.1)]
         };
         let can_halve = window.1 - window.0 > MIN_WINDOW;
-        match search_window(source, bounds, window).await {
+        let mut found = search_window(source, bounds, window, newer).await;
+        // A server that does not take the question is asked for all.
+        if n_asked == 0 && newer.is_some() && matches!(&found, Err(error) if error.status.is_some())
+        {
+            newer = None;
+            found = search_window(source, bounds, window, newer).await;
+        }
+        match found {
             Ok(found) => {
                 if n_asked == 0 {
                     report.n_matched = found.n_matched;
@@ -254,13 +299,37 @@ async fn search_api(
             }
         }
     }
-    report.n_received = items.len() as u64;
     report.is_complete = is_complete && report.n_matched.is_none_or(|n| items.len() as u64 >= n);
-    for item in items.into_values() {
-        let address = address_of(source, &item);
-        walk.read_item(item, Path::new(&address), None, query.bands);
+    if let (Some((_, published_from)), Some(since)) = (newer, since) {
+        // How many there are of all it did not say.
+        report.n_matched = None;
+        report.published_from = Some(published_from);
+        for (id, item) in &since.told.items {
+            items.entry(id.clone()).or_insert_with(|| item.clone());
+        }
+    }
+    report.n_received = items.len() as u64;
+    for item in items.values() {
+        let address = address_of(source, item);
+        walk.read_item(item.clone(), Path::new(&address), None, query.bands);
+    }
+    if property.is_some() {
+        items.retain(|id, item| item.get("id").and_then(Value::as_str) == Some(id));
+        report.told = Some(Told { question, items });
     }
     Ok(())
+}
+
+/// What is asked of a source, whenever it was published.
+fn question(source: &Source, bounds: [f64; 4], query: &Query<'_>) -> Value {
+    let day = |day: Day| day.to_string();
+    json!({
+        "url": source.config.url,
+        "collections": source.config.collections,
+        "bbox": bounds,
+        "from": query.period.map(|period| day(period.start())),
+        "until": query.period.map(|period| day(period.end())),
+    })
 }
 
 /// The address of an item: its link to itself, else its place in the API.
@@ -292,6 +361,7 @@ async fn search_window(
     source: &Source,
     bounds: [f64; 4],
     window: Window,
+    newer: Option<(&str, UtcTime)>,
 ) -> std::result::Result<WindowItems, NetError> {
     let limit = source.config.page_items;
     let mut body = Map::new();
@@ -304,6 +374,10 @@ async fn search_window(
     if !source.config.collections.is_empty() {
         body.insert("collections".into(), json!(source.config.collections));
     }
+    if let Some((property, from)) = newer {
+        // STAC API extension "query", 1.0.
+        body.insert("query".into(), json!({ property: { "gte": text(from) } }));
+    }
     let url = format!("{}/search", source.config.url.trim_end_matches('/'));
     let mut request = Request {
         url: url.clone(),
@@ -315,7 +389,11 @@ async fn search_window(
     for page_index in 0..MAX_PAGES {
         let page = match ask(source, &request).await {
             // Some servers take searches as GET alone.
-            Err(error) if page_index == 0 && matches!(error.status, Some(404 | 405 | 501)) => {
+            Err(error)
+                if page_index == 0
+                    && newer.is_none()
+                    && matches!(error.status, Some(404 | 405 | 501)) =>
+            {
                 request = as_get(&url, &body);
                 ask(source, &request).await?
             }

@@ -64,6 +64,9 @@ pub struct SourceConfig {
     pub signing: SigningConfig,
     /// Items asked for at a time.
     pub page_items: usize,
+    /// The property that says when an item was published or changed, where the API can be asked by it (STAC API extension
+    /// "query"); `None` is asked for all of a period each time.
+    pub published_property: Option<String>,
 }
 
 /// A source that can be asked.
@@ -134,6 +137,11 @@ impl SourceConfig {
             },
             signing,
             page_items: 200,
+            // Every item of Earth Search of 2022 to 2026 has it. Planetary Computer's have no such property, and that of
+            // Copernicus Data Space could not be tried.
+            published_property: name
+                .starts_with("earth-search")
+                .then(|| "updated".to_owned()),
         })
     }
 
@@ -148,6 +156,7 @@ impl SourceConfig {
             access: Access::default(),
             signing: SigningConfig::None,
             page_items: 200,
+            published_property: None,
         }
     }
 
