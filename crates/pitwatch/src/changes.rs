@@ -694,6 +694,7 @@ mod tests {
             first_alert_datetime: at(3),
             last_alert_datetime: at(3),
             alert_ids: vec![alert.alert_id.clone()],
+            surroundings: pitwatch_sites::Surroundings::default(),
             outline: alert.outline.clone(),
             outline_lonlat: alert.outline.clone(),
         }

@@ -46,6 +46,7 @@ struct AreaEntry {
     id: String,
     file: PathBuf,
     catalog: Option<PathBuf>,
+    places: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -181,6 +182,8 @@ pub(crate) struct AreaSource {
     pub(crate) catalog: PathBuf,
     /// Its part of the mirror, which is filled from the pipeline's sources; `None` for an area that is not live.
     pub(crate) mirror: Option<Storage>,
+    /// Villages and rivers around it.
+    pub(crate) places: Option<PathBuf>,
 }
 
 /// Reads a pipeline file and puts the flags' values in place.
@@ -611,6 +614,7 @@ fn areas(
             file: None,
             catalog,
             mirror,
+            places: None,
         }]);
     }
     let mut areas: Vec<AreaSource> = Vec::new();
@@ -641,6 +645,7 @@ fn areas(
             file: Some(folder.join(&entry.file)),
             catalog,
             mirror,
+            places: entry.places.as_ref().map(|path| folder.join(path)),
         });
     }
     Ok(areas)

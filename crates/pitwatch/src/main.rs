@@ -16,6 +16,7 @@ mod inject;
 mod ledger;
 mod live;
 mod metrics;
+mod places;
 mod plan;
 mod progress;
 mod public;

@@ -18,6 +18,7 @@ use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions, Refreshed};
+use crate::places::{self, Places};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
 use crate::reviews::Reviewed;
@@ -93,8 +94,17 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut ledger = publish::open_ledger(&options.out, progress)?;
     let mut failed = Vec::new();
     let compared = assess::read(pipeline)?;
+    let places = places_of(pipeline)?;
     let refreshed = refresh_areas(pipeline, options, &ledger, progress, &mut failed)?;
-    let watches = open_areas(pipeline, &refreshed, progress, &mut failed)?;
+    let mut watches = open_areas(pipeline, &refreshed, progress, &mut failed)?;
+    for watch in &mut watches {
+        if let Some(notice) = places
+            .get(&watch.area_id)
+            .and_then(|places| places.notice.as_ref())
+        {
+            watch.notice += &format!(" {notice}");
+        }
+    }
     let measured = skill::read(pipeline)?;
     let reviews = ledger.reviews()?;
     let before = ledger.state()?;
@@ -116,6 +126,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         compared.as_ref(),
         &reviews,
         &known,
+        &places,
     );
     let run_id = run_id(&watches, named, &ledger)?;
     let run_folder = RunFolder::create(&options.out, &run_id)?;
@@ -128,6 +139,9 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
         stop::check()?;
         let mut result = gather(watch, cells, pipeline, &measured, &known, &run_folder)?;
+        if let Some(places) = places.get(&result.watch.area_id) {
+            places.describe(result.watch.geobox.crs(), &mut result.sites);
+        }
         ledger::apply_reviews(&reviews, &mut result.alerts);
         result.reviewed = Reviewed::of_area(&reviews, &result.watch.area_id);
         results.push(result);
@@ -150,6 +164,17 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         failed,
         progress,
     )
+}
+
+/// What lies around the sites of each area, by the area's name.
+fn places_of(pipeline: &Pipeline) -> Result<BTreeMap<String, Places>> {
+    let named = pipeline
+        .areas
+        .iter()
+        .filter_map(|area| Some((area.id.clone()?, area)));
+    named
+        .map(|(id, area)| Ok((id, places::read(area)?)))
+        .collect()
 }
 
 /// Brings the mirrors of live areas up to date; an area that fails is looked at as far as its mirror goes. Returns those
@@ -257,8 +282,8 @@ fn area_name(source: &AreaSource) -> String {
     format!("area {}", source.id.as_deref().unwrap_or("of the catalog"))
 }
 
-/// What a run's name is made of: inputs, pipeline file, measured skill, priors and figures, reviews, alerts of earlier
-/// periods and version.
+/// What a run's name is made of: inputs, pipeline file, measured skill, priors and figures, places, reviews, alerts of
+/// earlier periods and version.
 fn named(
     pipeline: &Pipeline,
     watches: &[Watch],
@@ -266,6 +291,7 @@ fn named(
     compared: Option<&assess::Inputs>,
     reviews: &BTreeMap<String, Review>,
     known: &[Vec<Known>],
+    places: &BTreeMap<String, Places>,
 ) -> String {
     let mut named = format!(
         "{}\n{}\n{}",
@@ -289,6 +315,11 @@ fn named(
         .collect();
     if !known.is_empty() {
         named += &format!("\nknown {}", sha256(known.join("\n").as_bytes()));
+    }
+    for (area_id, places) in places {
+        if let Some(sha256) = &places.sha256 {
+            named += &format!("\nplaces {area_id} {sha256}");
+        }
     }
     let areas = watches.iter().map(|watch| watch.area_id.as_str());
     named + &ledger::named_reviews(reviews, areas)

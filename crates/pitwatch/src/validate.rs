@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Problem;
 use crate::watch::sha256;
-use crate::{area, assess, config};
+use crate::{area, assess, config, places};
 
 /// What is said of one path.
 #[derive(Debug, Serialize)]
@@ -62,11 +62,12 @@ fn check(path: &Path) -> (&'static str, Result<String>) {
             config::check(path).map(|()| "can be run".into()),
         ),
         Some("geojson") if is_output(path) => ("output", run_folder(path.parent().unwrap_or(path))),
+        Some("geojson") if is_named(path, "places.geojson") => ("places", places::check(path)),
         Some("geojson") => (
             "area",
             area::read(path).map(|region| format!("bounds {:?} degrees", region.bounds())),
         ),
-        Some("json") if is_skill(path) => ("measured skill", measured_skill(path)),
+        Some("json") if is_named(path, "skill.json") => ("measured skill", measured_skill(path)),
         _ if path.join("latest.json").exists() => ("outputs", outputs(path)),
         _ if path.join("manifest.json").exists() => ("output", run_folder(path)),
         _ => ("catalog", catalog(path)),
@@ -78,9 +79,10 @@ fn is_output(path: &Path) -> bool {
         .is_some_and(|folder| folder.join("manifest.json").exists())
 }
 
-fn is_skill(path: &Path) -> bool {
+/// True if a file's name ends so.
+fn is_named(path: &Path, ending: &str) -> bool {
     path.file_name()
-        .is_some_and(|name| name.to_string_lossy().ends_with("skill.json"))
+        .is_some_and(|name| name.to_string_lossy().ends_with(ending))
 }
 
 /// What `pitwatch skill` wrote: `skill.json`, or a name that ends so.

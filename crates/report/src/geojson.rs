@@ -3,7 +3,7 @@ use std::io::Write;
 use geo::{LineString, MultiPolygon};
 use pitwatch_change::Kind;
 use pitwatch_grid::{UtcTime, format_time};
-use pitwatch_sites::{Alert, Cause, Review, Site, SiteState, Tier};
+use pitwatch_sites::{Alert, Cause, Nearest, Review, Site, SiteState, Tier};
 use serde_json::{Value, json};
 
 use crate::assessment::SEPARATOR;
@@ -16,6 +16,8 @@ const COORDINATE_DECIMALS: i32 = 7;
 const AREA_DECIMALS: i32 = 4;
 /// Decimals of a probability or an index.
 const INDEX_DECIMALS: i32 = 4;
+/// Ten meters: a pixel.
+const DISTANCE_DECIMALS: i32 = 2;
 
 /// The columns of `alerts.geojson`, in their order.
 ///
@@ -48,7 +50,7 @@ pub const ALERT_COLUMNS: [&str; 22] = [
 ];
 
 /// The columns of `sites.geojson`, in their order; what is not known, or is not, is null.
-pub const SITE_COLUMNS: [&str; 17] = [
+pub const SITE_COLUMNS: [&str; 23] = [
     "site_id",
     "area_id",
     "state",
@@ -65,6 +67,12 @@ pub const SITE_COLUMNS: [&str; 17] = [
     "last_clear_date",
     "merged_from",
     "split_from",
+    "area_name",
+    "country",
+    "nearest_village",
+    "village_km",
+    "nearest_river",
+    "river_km",
     "notice",
 ];
 
@@ -259,6 +267,13 @@ fn alert_values(alert: &Alert, notice: &str) -> [Value; ALERT_COLUMNS.len()] {
 }
 
 fn site_values(site: &Site, notice: &str) -> [Value; SITE_COLUMNS.len()] {
+    let around = &site.surroundings;
+    let name = |place: &Option<Nearest>| json!(place.as_ref().map(|place| &place.name));
+    let distance = |place: &Option<Nearest>| {
+        place.as_ref().map_or(Value::Null, |place| {
+            number(place.distance_km, DISTANCE_DECIMALS)
+        })
+    };
     [
         json!(site.site_id),
         json!(site.area_id),
@@ -281,6 +296,12 @@ fn site_values(site: &Site, notice: &str) -> [Value; SITE_COLUMNS.len()] {
             json!(site.merged_from.join(SEPARATOR))
         },
         json!(site.split_from),
+        json!(around.area_name),
+        json!(around.country),
+        name(&around.village),
+        distance(&around.village),
+        name(&around.river),
+        distance(&around.river),
         json!(notice),
     ]
 }
@@ -604,8 +625,18 @@ pub(crate) mod tests {
         assert_eq!(columns(&text), expected);
         assert!(!text.contains("null") && !text.contains("NaN"));
         let mut expected = SITE_COLUMNS.to_vec();
-        expected
-            .retain(|column| !["last_clear_date", "merged_from", "split_from"].contains(column));
+        let of_place = [
+            "area_name",
+            "country",
+            "nearest_village",
+            "village_km",
+            "nearest_river",
+            "river_km",
+        ];
+        expected.retain(|column| {
+            !["last_clear_date", "merged_from", "split_from"].contains(column)
+                && !of_place.contains(column)
+        });
         assert_eq!(columns(&sites_text(&sites)), expected);
     }
 

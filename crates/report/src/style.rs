@@ -104,7 +104,7 @@ const ALERT_ALIASES: [Alias; 22] = [
     ("notice", "Imagery"),
 ];
 
-const SITE_ALIASES: [Alias; 17] = [
+const SITE_ALIASES: [Alias; 23] = [
     ("site_id", "Site"),
     ("area_id", "Area"),
     ("state", "State"),
@@ -121,6 +121,12 @@ const SITE_ALIASES: [Alias; 17] = [
     ("last_clear_date", "Last seen clearly"),
     ("merged_from", "Grown together from"),
     ("split_from", "Parted from"),
+    ("area_name", "Area's name"),
+    ("country", "Country"),
+    ("nearest_village", "Nearest village"),
+    ("village_km", "Its distance (km)"),
+    ("nearest_river", "Nearest river"),
+    ("river_km", "Its distance (km)"),
     ("notice", "Imagery"),
 ];
 

@@ -43,5 +43,5 @@ pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
 pub use budget::{Budget, Replay, replay};
 pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
 pub use error::{Error, Result};
-pub use site::{Growth, Known, Site, SiteParams, SiteState, follow};
+pub use site::{Growth, Known, Nearest, Site, SiteParams, SiteState, Surroundings, follow};
 pub use trace::outline;

@@ -122,10 +122,34 @@ pub struct Site {
     pub split_from: Option<String>,
     /// The ids of its alerts, ascending.
     pub alert_ids: Vec<String>,
+    /// What lies around it, as far as whoever reads areas and places knows; [`follow`] leaves it empty.
+    pub surroundings: Surroundings,
     /// The outline of the pixels of all its alerts together, in meters of the area's reference system.
     pub outline: MultiPolygon<f64>,
     /// The same in longitude and latitude, WGS 84 degrees; exteriors counter-clockwise.
     pub outline_lonlat: MultiPolygon<f64>,
+}
+
+/// What lies around a site.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Surroundings {
+    /// Name of the area.
+    pub area_name: Option<String>,
+    /// The country.
+    pub country: Option<String>,
+    /// The nearest village that is known.
+    pub village: Option<Nearest>,
+    /// The nearest river that is known.
+    pub river: Option<Nearest>,
+}
+
+/// A named place and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nearest {
+    /// Its name.
+    pub name: String,
+    /// From the outline of the site to it, in kilometers; 0 if it lies within.
+    pub distance_km: f64,
 }
 
 /// Gives each alert of an area its site, and returns the sites by `site_id`.
@@ -611,6 +635,7 @@ fn describe(
             names
         },
         split_from: place.split_from.map(|name| site_id(area_id, &nodes[name])),
+        surroundings: Surroundings::default(),
         alert_ids,
         outline_lonlat: to_lonlat(geobox, &outline)?,
         outline,
