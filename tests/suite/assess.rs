@@ -14,6 +14,9 @@ site_correlation = 0.5
 routes_apart = 5.0
 false_discovery_rate = 0.1
 min_reviewed_points = 300
+max_changed_points_share = 0.1
+replay_days = 365
+min_reviewed_share = 0.5
 min_clear_looks = 2
 lag = { from_months = 0.0, mode_from_months = 4.0, mode_to_months = 6.0, to_months = 12.0, stable_months = 1.0 }
 "#;
