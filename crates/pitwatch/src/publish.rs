@@ -1075,6 +1075,7 @@ fn write_assessed(
         names,
         months,
         disagreements,
+        warnings: _,
     } = assessed;
     let last_look = results
         .iter()
