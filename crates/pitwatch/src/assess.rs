@@ -359,7 +359,12 @@ fn evidence_of(
         let whole = share.floor() as u32;
         whole
     };
-    let spans = spans(pipeline, result);
+    let spans = spans(
+        monitor_from,
+        pipeline.change.confirm_days,
+        &result.n_last_clear,
+        n_pixels,
+    );
     let mut in_span: Vec<Vec<&Alert>> = vec![Vec::new(); spans.len()];
     for alert in result
         .alerts
@@ -452,20 +457,25 @@ struct Span {
 /// What a pixel showed for the first time in the `confirm_days` before its newest clear look cannot be confirmed yet, so these
 /// days do not count as watched: the last season ends before them, and where clouds cut off parts of the area earlier, a share
 /// of it is not observed.
-fn spans(pipeline: &Pipeline, result: &AreaResult) -> Vec<Span> {
-    let until = |day: Day| day.0.saturating_sub_unsigned(pipeline.change.confirm_days);
-    let last = result
-        .n_last_clear
+///
+/// - `n_last_clear`: of the observable pixels, how many were last seen clear on each day.
+/// - `n_pixels`: pixels of the area.
+fn spans(
+    monitor_from: Day,
+    confirm_days: u32,
+    n_last_clear: &BTreeMap<Day, u64>,
+    n_pixels: f64,
+) -> Vec<Span> {
+    let until = |day: Day| day.0.saturating_sub_unsigned(confirm_days);
+    let last = n_last_clear
         .last_key_value()
         .map_or(i32::MIN, |(&day, _)| until(day));
-    let n_pixels = result.n_pixels.max(1) as f64;
     let mut spans = Vec::new();
-    let mut from = pipeline.monitor_from.0;
+    let mut from = monitor_from.0;
     while from <= last {
         let to = (from + SEASON_DAYS - 1).min(last);
         let n_days = to - from + 1;
-        let seen: f64 = result
-            .n_last_clear
+        let seen: f64 = n_last_clear
             .iter()
             .map(|(&day, &n)| f64::from((until(day) - from + 1).clamp(0, n_days)) * n as f64)
             .sum();
@@ -562,6 +572,29 @@ fn samples_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_after_which_nothing_can_be_confirmed_are_not_watched() {
+        let spans = |n_last_clear: &[(i32, u64)]| {
+            let n_last_clear = n_last_clear.iter().map(|&(day, n)| (Day(day), n)).collect();
+            spans(Day(1_000), 30, &n_last_clear, 100.0)
+        };
+        // 80 of 100 pixels are observable; all were last seen 100 days into the second season.
+        let all = spans(&[(1_465, 80)]);
+        assert_eq!(all[0].days, (Day(1_000), Day(1_364)));
+        assert_eq!(all[1].days, (Day(1_365), Day(1_435)));
+        assert!(
+            all.iter()
+                .all(|span| (span.observed_share - 0.8).abs() < 1e-12)
+        );
+        // Clouds have hidden half of them since the first season ended: the second was seen in half of the area.
+        let half = spans(&[(1_394, 40), (1_465, 40)]);
+        assert!((half[0].observed_share - 0.8).abs() < 1e-12);
+        assert!((half[1].observed_share - 0.4).abs() < 1e-12, "{half:?}");
+        // Too early for anything to be confirmed, or nothing seen at all: there is no season.
+        assert_eq!(spans(&[(1_029, 80)]), []);
+        assert_eq!(spans(&[]), []);
+    }
 
     #[test]
     fn the_starter_table_is_read_whole() {
