@@ -57,6 +57,7 @@ fn area(n_sites: usize) -> AreaEvidence {
                 exposure_seasons: 2.0,
                 applies_seasons: 1.0,
                 is_upper_bound: false,
+                sees_new_ground: true,
                 smallest_ha: 0.1,
                 source: "bench".into(),
             }),

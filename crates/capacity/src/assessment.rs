@@ -261,7 +261,7 @@ impl Flag {
             }
             Self::FalseAreaIsUpperBound { area_id } => {
                 format!(
-                    "{area_id}: the false area is an upper bound: all that a replay of the history found is taken for false, true digging too. New fields come on top."
+                    "{area_id}: the false area is an upper bound: all that a replay of the history found is taken for false, true digging too."
                 )
             }
             Self::NoneFound { area_id } => {

@@ -47,6 +47,9 @@ pub struct FalseArea {
     pub applies_seasons: f64,
     /// True where what was counted may hold true digging, as in a replay of the history that nobody reviewed.
     pub is_upper_bound: bool,
+    /// True if false objects on ground that changed for the first time, such as new fields, were counted too, as reviews do and
+    /// a replay cannot. If not, what the objects' probabilities expect to be false is the least.
+    pub sees_new_ground: bool,
     /// Hectares of the smallest object that can be reported: the size of a false object where none was counted.
     pub smallest_ha: f64,
     /// Where it was measured.

@@ -468,17 +468,25 @@ impl SeasonGround {
                 sample_ha: Some(sample_ha),
             });
         }
-        let false_ha = season
-            .false_area
-            .as_ref()
-            .map(|false_area| draw_false_ha(false_area, params, &name("false area")))
-            .transpose()?;
         let mapped_ha: f64 = season.sites.iter().map(|site| site.area_ha.value).sum();
         let expected_ha: f64 = season
             .sites
             .iter()
             .map(|site| (1.0 - site.probability) * site.area_ha.value)
             .sum();
+        let false_ha = season
+            .false_area
+            .as_ref()
+            .map(|false_area| -> Result<Vec<f64>> {
+                let mut false_ha = draw_false_ha(false_area, params, &name("false area"))?;
+                if !false_area.sees_new_ground {
+                    for ha in &mut false_ha {
+                        *ha = ha.max(expected_ha);
+                    }
+                }
+                Ok(false_ha)
+            })
+            .transpose()?;
         let false_scale = false_ha
             .as_ref()
             .filter(|_| mapped_ha > 0.0)

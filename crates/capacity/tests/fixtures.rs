@@ -90,6 +90,7 @@ fn season(first: &str, last: &str, sites: Vec<Site>) -> Season {
             exposure_seasons: 4.0,
             applies_seasons: 1.0,
             is_upper_bound: false,
+            sees_new_ground: true,
             smallest_ha: 0.1,
             source: "replay".into(),
         }),
@@ -713,4 +714,24 @@ fn a_blind_season_beside_a_seen_one_makes_a_lower_bound() {
             .iter()
             .any(|reason| reason.contains("No object was found"))
     );
+}
+
+#[test]
+fn a_replay_makes_no_object_surer_than_it_is() {
+    let of = |sees_new_ground: bool| {
+        let mut evidence = seguela(8, 8);
+        for season in &mut evidence.seasons {
+            let false_area = season.false_area.as_mut().unwrap();
+            false_area.areas_ha = Vec::new();
+            false_area.sees_new_ground = sees_new_ground;
+        }
+        let assessment = of_seguela(evidence, 4_000.0, 4_000.0, &params());
+        (assessment.ground.unwrap(), assessment.implied.unwrap())
+    };
+    let (reviewed, most) = of(true);
+    let (replayed, least) = of(false);
+    // Eight objects of half a hectare at 0.9: 0.4 ha are expected to be false, and quiet ground says nothing of new fields.
+    assert!(replayed.false_ha.unwrap().value > 0.25, "{replayed:?}");
+    assert!(reviewed.false_ha.unwrap().value < 0.1, "{reviewed:?}");
+    assert!(least.p50 < 0.95 * most.p50, "{least:?} {most:?}");
 }

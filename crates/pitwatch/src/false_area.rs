@@ -83,9 +83,9 @@ pub(crate) fn is_confirmed_excavation(alert: &Alert) -> bool {
 
 /// The false area of each season of an area; `None` = not measured.
 ///
-/// Counted are the dismissed alerts of the seasons of which at least `min_reviewed_share` is reviewed, and what the replay
-/// found. A replay that may hold true digging is left out where reviews say anything. A dismissed alert is taken out by
-/// itself, so the rate applies to the share of a season that nobody has reviewed.
+/// Counted are the dismissed alerts of the seasons of which at least `min_reviewed_share` is reviewed; where there is no such
+/// season, what the replay found. A dismissed alert is taken out by itself, so the rate applies to the share of a season that
+/// nobody has reviewed.
 ///
 /// - `smallest_ha`: the smallest object that can be reported.
 pub(crate) fn of_seasons(
@@ -94,35 +94,43 @@ pub(crate) fn of_seasons(
     min_reviewed_share: f64,
     smallest_ha: f64,
 ) -> Vec<Option<FalseArea>> {
-    let (mut areas_ha, mut exposure_seasons) = (Vec::new(), 0.0);
-    let mut sources = Vec::new();
-    let is_enough =
-        |season: &&ReviewedSeason| season.share > 0.0 && season.share >= min_reviewed_share;
-    for season in seasons.iter().filter(is_enough) {
-        areas_ha.extend_from_slice(&season.dismissed_ha);
-        exposure_seasons += season.seen_seasons * season.share;
-    }
-    let has_reviews = exposure_seasons > 0.0;
-    if has_reviews {
-        sources.push("reviews");
-    }
-    let replayed = replayed.filter(|replayed| !(has_reviews && replayed.is_upper_bound));
-    if let Some(replayed) = replayed {
-        areas_ha.extend_from_slice(&replayed.areas_ha);
-        exposure_seasons += replayed.exposure_seasons;
-        sources.push("replay of the history");
-    }
-    let is_upper_bound = replayed.is_some_and(|replayed| replayed.is_upper_bound);
+    let reviewed = || {
+        seasons
+            .iter()
+            .filter(|season| season.share > 0.0 && season.share >= min_reviewed_share)
+    };
+    let of_reviews: f64 = reviewed()
+        .map(|season| season.seen_seasons * season.share)
+        .sum();
+    let measured = if of_reviews > 0.0 {
+        Some(FalseArea {
+            areas_ha: reviewed()
+                .flat_map(|season| season.dismissed_ha.iter().copied())
+                .collect(),
+            exposure_seasons: of_reviews,
+            applies_seasons: 0.0,
+            is_upper_bound: false,
+            sees_new_ground: true,
+            smallest_ha,
+            source: "reviews".to_owned(),
+        })
+    } else {
+        replayed.map(|replayed| FalseArea {
+            areas_ha: replayed.areas_ha.clone(),
+            exposure_seasons: replayed.exposure_seasons,
+            applies_seasons: 0.0,
+            is_upper_bound: replayed.is_upper_bound,
+            sees_new_ground: false,
+            smallest_ha,
+            source: "replay of the history".to_owned(),
+        })
+    };
     seasons
         .iter()
         .map(|season| {
-            (exposure_seasons > 0.0).then(|| FalseArea {
-                areas_ha: areas_ha.clone(),
-                exposure_seasons,
+            measured.clone().map(|measured| FalseArea {
                 applies_seasons: season.seen_seasons * (1.0 - season.share),
-                is_upper_bound,
-                smallest_ha,
-                source: sources.join(" and "),
+                ..measured
             })
         })
         .collect()
@@ -167,26 +175,21 @@ mod tests {
             (measured.exposure_seasons, measured.applies_seasons),
             (0.9, 0.8)
         );
-        assert!(measured.is_upper_bound);
+        assert!(measured.is_upper_bound && !measured.sees_new_ground);
     }
 
     #[test]
-    fn reviews_take_the_place_of_a_replay_that_nobody_reviewed() {
+    fn reviews_take_the_place_of_the_replay() {
         let seasons = [season(0.5, &[0.1]), season(0.0, &[])];
         let measured = of_seasons(Some(&replay(true)), &seasons, 0.5, 0.02);
         let [of_first, of_second] = [0, 1].map(|place| measured[place].clone().unwrap());
         assert_eq!(of_first.areas_ha, [0.1]);
-        assert!((of_first.exposure_seasons - 0.4).abs() < 1e-12 && !of_first.is_upper_bound);
+        assert!((of_first.exposure_seasons - 0.4).abs() < 1e-12);
+        assert!(!of_first.is_upper_bound && of_first.sees_new_ground);
         // Half of the first season is left to be false, all of the second.
         assert!((of_first.applies_seasons - 0.4).abs() < 1e-12);
         assert!((of_second.applies_seasons - 0.8).abs() < 1e-12);
-    }
-
-    #[test]
-    fn reviews_and_a_replay_without_doubt_are_added() {
-        let measured = first(Some(&replay(false)), &[season(1.0, &[0.1])]).unwrap();
-        assert_eq!(measured.areas_ha, [0.1, 0.3, 0.2]);
-        assert!((measured.exposure_seasons - 1.7).abs() < 1e-12);
-        assert_eq!(measured.applies_seasons, 0.0);
+        let all = first(Some(&replay(false)), &[season(1.0, &[0.1])]).unwrap();
+        assert_eq!(all.applies_seasons, 0.0);
     }
 }

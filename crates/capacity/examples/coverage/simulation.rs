@@ -214,6 +214,7 @@ fn draw_season(
             exposure_seasons: 3.0,
             applies_seasons: 1.0,
             is_upper_bound: false,
+            sees_new_ground: true,
             smallest_ha: 0.05,
             source: "simulation".into(),
         }),
