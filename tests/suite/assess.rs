@@ -176,7 +176,7 @@ fn a_quiet_replay_and_a_measured_omission_let_a_report_be_too_low_or_too_high() 
     let plain = field_pipeline(&mirror, [1.0, 1.0], "");
     let skill = mirror.folder().join("skill.json");
     let _ = pitwatch(&[&"skill", &plain, &"--pits", &"200", &"--out", &skill]).expect(0);
-    for (carats, verdict) in [(5.0, "below"), (1e6, "above")] {
+    for (carats, verdict) in [(100.0, "below"), (1e6, "above")] {
         let pipeline = field_pipeline(&mirror, [carats, carats], "skill_file = \"skill.json\"\n");
         let out = mirror.folder().join(verdict);
         let _ = run(&pipeline, &out);
