@@ -19,6 +19,9 @@ site_correlation = 0.5
 routes_apart = 5.0
 false_discovery_rate = 0.1
 min_reviewed_points = 300
+max_changed_points_share = 0.1
+replay_days = 365
+min_reviewed_share = 0.5
 min_clear_looks = 2
 lag = { from_months = 0.0, mode_from_months = 4.0, mode_to_months = 6.0, to_months = 12.0, stable_months = 1.0 }
 "#;
@@ -52,6 +55,9 @@ fn area(n_sites: usize) -> AreaEvidence {
             false_area: Some(FalseArea {
                 areas_ha: vec![0.2],
                 exposure_seasons: 2.0,
+                applies_seasons: 1.0,
+                is_upper_bound: false,
+                sees_new_ground: true,
                 smallest_ha: 0.1,
                 source: "bench".into(),
             }),

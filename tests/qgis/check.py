@@ -6,6 +6,7 @@
 RUN_FOLDER is OUT/runs/RUN_ID. Checked: alerts.geojson, sites.geojson and every raster of rasters/ are valid layers with a valid CRS;
 alerts.geojson took its style from alerts.qml (categorised, every feature in a category); the state rasters have a palette; and where the
 alerts are switched on over after_rgb, pixels change to each category's colour. The map is in the raster's CRS and is written to OUT.png.
+Of assessments.geojson, where there is one, each area has one label at most, of its newest period, and no two labels overlap.
 --picture adds the key and the notice below the map, and keeps the file under 200 kB.
 Exit code 1 and a message on stderr when something is wrong. Needs Debian's python3-qgis.
 """
@@ -23,6 +24,7 @@ from qgis.core import (  # noqa: E402
     QgsCoordinateTransformContext,
     QgsExpressionContext,
     QgsExpressionContextUtils,
+    QgsGeometry,
     QgsMapRendererSequentialJob,
     QgsMapSettings,
     QgsRasterLayer,
@@ -238,6 +240,41 @@ def save(image, path, most=None):
         need(os.path.getsize(path) <= most, f"{path}: {os.path.getsize(path)} bytes, more than {most}: take a smaller --size")
 
 
+def check_assessments(path):
+    """One label an area at most, of its newest period, and no label on another, at several scales and sizes."""
+    layer = vector(path)
+    need(layer.renderer().type() == "categorizedSymbol", "assessments.geojson: assessments.qml was not applied")
+    newest = {}
+    for f in layer.getFeatures():
+        newest[f["area_id"]] = max(newest.get(f["area_id"], ""), str(f["period"]))
+    drawn = 0
+    for size in ((900, 500), (300, 200)):
+        for zoom in (1.2, 3, 10):
+            settings = QgsMapSettings()
+            settings.setLayers([layer])
+            settings.setDestinationCrs(layer.crs())
+            extent = QgsRectangle(layer.extent())
+            extent.scale(zoom)
+            settings.setExtent(extent)
+            settings.setOutputSize(QSize(*size))
+            settings.setFlag(QgsMapSettings.DrawLabeling, True)
+            job = QgsMapRendererSequentialJob(settings)
+            job.start()
+            job.waitForFinished()
+            labels = job.takeLabelingResults().allLabels()
+            drawn += len(labels)
+            for label in labels:
+                area, rest = label.labelText.split(" ", 1)
+                need(rest.startswith(newest[area] + ":"), f"assessments.geojson: the label {label.labelText} is not of the newest period")
+            areas = [label.labelText.split(" ")[0] for label in labels]
+            need(len(set(areas)) == len(areas), f"assessments.geojson: an area has several labels: {areas}")
+            boxes = [QgsGeometry.fromRect(label.labelRect) for label in labels]
+            for i, box in enumerate(boxes):
+                need(not any(box.intersects(other) for other in boxes[:i]), "assessments.geojson: labels overlap")
+    need(drawn, "assessments.geojson: no label is drawn")
+    return drawn
+
+
 def check(folder, picture, as_picture, size):
     alerts = vector(os.path.join(folder, "alerts.geojson"))
     sites = vector(os.path.join(folder, "sites.geojson"))
@@ -270,6 +307,10 @@ def check(folder, picture, as_picture, size):
     alerts.setLabelsEnabled(True)
     for k, (item, n) in used.items():
         need(counts[k] >= LEAST_PIXELS, f"category \"{item.label()}\": {n} alerts, but {counts[k]} pixels of its colour in the picture")
+
+    assessments = os.path.join(folder, "assessments.geojson")
+    if os.path.exists(assessments) and vector(assessments).featureCount():
+        check_assessments(assessments)
 
     union = QgsRectangle(same[0].extent())
     for r in same[1:]:

@@ -29,6 +29,13 @@ fn every_pipeline_detects_with_the_same_numbers() {
                 "[{table}] of {name} and {model_name}"
             );
         }
+        // The demo and the benchmark have no such table.
+        if let Some(capacity) = pipeline.get("capacity") {
+            let of_model = pipelines
+                .iter()
+                .find_map(|(_, pipeline)| pipeline.get("capacity"));
+            assert_eq!(Some(capacity), of_model, "[capacity] of {name}");
+        }
         let checks =
             |pipeline: &toml::Table| pipeline["imagery"]["offset_check"].as_table().cloned();
         assert_eq!(checks(pipeline), checks(model), "{name} and {model_name}");

@@ -4,7 +4,7 @@ use pitwatch_grid::Day;
 
 use crate::draw::quantiles;
 use crate::evidence::{AreaEvidence, Season};
-use crate::pits::draw_season_ha;
+use crate::pits::{draw_season_ha, without_upper_bounds};
 use crate::{
     Assessment, ChangeDisagreement, Estimate, MonthActivity, MonthState, Params, RelativeSignal,
     Result,
@@ -15,7 +15,7 @@ fn season_pair(evidence: &AreaEvidence, period: (Day, Day), params: &Params) -> 
     let weights = evidence
         .seasons
         .iter()
-        .map(|season| params.lag.mean_share_in(season.days, period));
+        .map(|season| f64::from(season.n_days()) * params.lag.mean_share_in(season.days, period));
     let (latest, weight) = weights
         .enumerate()
         .max_by(|(i, a), (j, b)| a.total_cmp(b).then(i.cmp(j)))?;
@@ -25,6 +25,8 @@ fn season_pair(evidence: &AreaEvidence, period: (Day, Day), params: &Params) -> 
 /// The change of digging between the season that feeds the period most and the one before: the sum of the areas' hectares of
 /// excavation of the one over that of the other. Grade, thickness and dug share cancel.
 ///
+/// Where one of the two is shorter, as the last season of a run is, the other is cut to its first days.
+///
 /// `None` where one of the areas has one season only, or a season without objects and without a detection limit.
 pub(crate) fn relative_signal(
     areas: &[&AreaEvidence],
@@ -32,6 +34,15 @@ pub(crate) fn relative_signal(
     reported_change: Option<f64>,
     params: &Params,
 ) -> Result<Option<RelativeSignal>> {
+    // What may hold true digging is no measure of what was false in one season more than in the other.
+    let without: Vec<Option<AreaEvidence>> = areas
+        .iter()
+        .map(|area| without_upper_bounds(area))
+        .collect();
+    let areas = areas
+        .iter()
+        .zip(&without)
+        .map(|(area, without)| without.as_ref().unwrap_or(area));
     let is_blind = |season: &Season| {
         season.sites.is_empty() && season.sample.is_none() && season.min_detectable_ha.is_none()
             || season.observed_share < params.coverage_floor
@@ -41,11 +52,24 @@ pub(crate) fn relative_signal(
         let Some(pair) = season_pair(area, period, params) else {
             return Ok(None);
         };
+        let n_days = |index: usize| area.seasons[index].n_days();
+        let shorter = n_days(pair[0]).min(n_days(pair[1]));
         for (sum, index) in sums.iter_mut().zip(pair) {
             let season = &area.seasons[index];
             if is_blind(season) {
                 return Ok(None);
             }
+            // A part is compared with the same part; a reviewed sample is of the whole and cannot be cut.
+            let part;
+            let season = if season.n_days() > shorter {
+                if season.sample.is_some() {
+                    return Ok(None);
+                }
+                part = season.first_days(shorter);
+                &part
+            } else {
+                season
+            };
             let season_ha = draw_season_ha(&area.area_id, season, params)?;
             sum.iter_mut()
                 .zip(season_ha)
@@ -90,6 +114,7 @@ pub fn month_activity(evidence: &[AreaEvidence], params: &Params) -> Vec<MonthAc
                 by_month.entry(key(site.dug.1)).or_insert(0);
             }
         }
+        let last_watched = area.seasons.last().map(|season| season.days.1);
         for (&(year, month), &n_clear) in &by_month {
             let sites = || area.seasons.iter().flat_map(|season| &season.sites);
             let dated = || sites().filter(|site| key(site.dug.1) == (year, month));
@@ -103,10 +128,13 @@ pub fn month_activity(evidence: &[AreaEvidence], params: &Params) -> Vec<MonthAc
                     key(season.days.0) <= (year, month) && (year, month) <= key(season.days.1)
                 })
                 .and_then(|season| season.min_detectable_ha);
+            // What was dug after the last day of a season cannot have been confirmed yet.
+            let is_watched = last_watched.is_some_and(|last| (year, month) < key(Day(last.0 + 1)));
             let state = if dated().next().is_some() {
                 MonthState::Active
             } else if n_clear >= params.min_clear_looks
                 && min_detectable_ha.is_some()
+                && is_watched
                 && !may_have_begun
             {
                 MonthState::Inactive

@@ -209,6 +209,11 @@ pub enum Flag {
         /// The area.
         area_id: String,
     },
+    /// The false area is an upper bound: the replay may have found true digging.
+    FalseAreaIsUpperBound {
+        /// The area.
+        area_id: String,
+    },
     /// No object was found: what may be there lies below the detection limit.
     NoneFound {
         /// The area.
@@ -252,6 +257,11 @@ impl Flag {
             Self::FalseAreaNotMeasured { area_id } => {
                 format!(
                     "{area_id}: the false area was not measured; the objects' probabilities alone count."
+                )
+            }
+            Self::FalseAreaIsUpperBound { area_id } => {
+                format!(
+                    "{area_id}: the false area is an upper bound: all that a replay of the history found is taken for false, true digging too."
                 )
             }
             Self::NoneFound { area_id } => {

@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::activity::relative_signal;
 use crate::draw::{benjamini_hochberg, quantiles, rank_correlation, stream};
 use crate::evidence::AreaEvidence;
-use crate::pits::{AreaDraws, Field, N_SHIFTS, draw_area};
+use crate::pits::{AreaDraws, Field, N_SHIFTS, draw_area, without_upper_bounds};
 use crate::routes::{RouteDraws, documented, labor};
 use crate::{
     Assessment, Comparison, Error, Estimate, Factor, Flag, Ground, Params, Priors, Quantiles,
@@ -15,6 +15,9 @@ use crate::{
 
 /// The two-sided error probability beyond an interval of 90 %.
 const ALPHA: f64 = 0.10;
+
+/// Coverage from which on a period was watched as a whole, to the percent that is printed.
+const WHOLE: f64 = 0.995;
 
 /// Draws that the ranking of unknowns is made from: it needs no more, and sorting is slow.
 const N_RANKED: usize = 10_000;
@@ -150,6 +153,8 @@ struct Candidate {
     errors: Option<[(f64, f64); N_SHIFTS]>,
     /// What forbids any verdict.
     refused: Vec<String>,
+    /// What is said of any verdict.
+    notes: Vec<String>,
     /// What makes the implied carats a lower bound: only "below" can still be said.
     lower_bound: Vec<String>,
     /// True if the false area of a field was not measured: what was mapped may be false alarms, and "below" cannot be said.
@@ -193,6 +198,7 @@ impl Candidate {
 
         // Pits.
         let mut pits: Vec<AreaDraws> = Vec::new();
+        let mut most: [Vec<f64>; N_SHIFTS] = std::array::from_fn(|_| vec![0.0; params.draws]);
         let mut watched_areas: Vec<&AreaEvidence> = Vec::new();
         let mut n_watched = 0;
         let mut why_not = Vec::new();
@@ -211,6 +217,7 @@ impl Candidate {
                     let deposit = priors.areas()[*id].deposit.as_deref().unwrap_or_default();
                     let draws = draw_area(area, deposit, period, priors, params)?;
                     if params.lag.watched_share(&days(area), period) > 0.0 {
+                        add_most(&mut most, &draws, area, deposit, period, priors, params)?;
                         pits.push(draws);
                         watched_areas.push(area);
                     } else {
@@ -361,16 +368,23 @@ impl Candidate {
                 100.0 * params.coverage_floor
             ));
         }
+        let notes: Vec<String> = coverage
+            .filter(|&coverage| is_covered && coverage < WHOLE)
+            .map(|coverage| {
+                format!(
+                    "Of the digging that feeds the period {:.0} % was watched and observed; what was implied is of that part alone.",
+                    100.0 * coverage
+                )
+            })
+            .into_iter()
+            .collect();
         if has_pits && pits.iter().any(|area| area.is_blind) {
             refused.push("No object was found and the detection limit was not measured.".into());
         }
         if has_pits && pits.iter().any(|area| area.is_lower_bound) {
             lower_bound.push("Omitted share not measured: lower bound.".into());
         }
-        let is_false_area_unknown = has_pits
-            && pits
-                .iter()
-                .any(|area| area.false_ha.is_none() && !area.is_sample_adjusted);
+        let is_false_area_unknown = has_pits && pits.iter().any(|area| area.false_ha.is_none());
         if has_pits && pits.len() < listed.len() {
             lower_bound.push(format!(
                 "{} of the country's {} listed fields enter the sum: lower bound.",
@@ -406,9 +420,10 @@ impl Candidate {
                     ));
                 }
             }
-            let compared = best
-                .as_ref()
-                .map(|(_, carats, _)| compare(amount, carats, coverage.unwrap_or(1.0), params));
+            let compared = best.as_ref().map(|(route, carats, _)| {
+                let most = if *route == Route::Pits { &most } else { carats };
+                compare(amount, carats, most, coverage.unwrap_or(1.0), params)
+            });
             errors = compared.as_ref().map(|compared| compared.errors);
             let of_base = compared.as_ref().map(|compared| compared.errors[0]);
             comparison = Some(Comparison {
@@ -465,6 +480,7 @@ impl Candidate {
             assessment,
             errors,
             refused,
+            notes,
             lower_bound,
             is_false_area_unknown,
             rests_on_placeholder,
@@ -620,6 +636,34 @@ fn ct_per_ha(
     Ok(Some(total))
 }
 
+/// Adds the most carats that an area may have yielded to the sum of the areas before it.
+///
+/// Where the false area is an upper bound, these are the greater of the carats with it and of those that the objects'
+/// probabilities alone give: what a replay wrongly takes for false must not make a report seem too high.
+fn add_most(
+    most: &mut [Vec<f64>; N_SHIFTS],
+    draws: &AreaDraws,
+    area: &AreaEvidence,
+    deposit: &str,
+    period: (Day, Day),
+    priors: &Priors,
+    params: &Params,
+) -> Result<()> {
+    let mut alone = None;
+    if let Some(without) = without_upper_bounds(area) {
+        alone = Some(draw_area(&without, deposit, period, priors, params)?.carats);
+    }
+    for (shift, most) in most.iter_mut().enumerate() {
+        for (i, most) in most.iter_mut().enumerate() {
+            let carats = draws.carats[shift][i];
+            *most += alone
+                .as_ref()
+                .map_or(carats, |alone| carats.max(alone[shift][i]));
+        }
+    }
+    Ok(())
+}
+
 struct Compared {
     errors: [(f64, f64); N_SHIFTS],
     ratio: Option<Estimate>,
@@ -628,10 +672,11 @@ struct Compared {
 /// The reported figure, anywhere within its rounding, against the draws.
 ///
 /// For "above" the draws are raised by the share that was not watched or not observed; for "below" they are taken as they
-/// are: either way the ground that nobody saw speaks for the report.
+/// are: either way the ground that nobody saw speaks for the report. So does `most`, the draws for "above".
 fn compare(
     amount: &ReportedAmount,
     carats: &[Vec<f64>; N_SHIFTS],
+    most: &[Vec<f64>; N_SHIFTS],
     coverage: f64,
     params: &Params,
 ) -> Compared {
@@ -645,8 +690,8 @@ fn compare(
     let n = params.draws as f64;
     let errors = std::array::from_fn(|shift| {
         let (mut n_high, mut n_low) = (1.0, 1.0);
-        for (figure, carats) in figures.iter().zip(&carats[shift]) {
-            if coverage <= 0.0 || *figure <= carats / coverage {
+        for ((figure, carats), most) in figures.iter().zip(&carats[shift]).zip(&most[shift]) {
+            if coverage <= 0.0 || *figure <= most / coverage {
                 n_high += 1.0;
             }
             if figure >= carats {
@@ -721,6 +766,7 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
                 mut assessment,
                 errors,
                 refused,
+                notes,
                 lower_bound,
                 is_false_area_unknown,
                 rests_on_placeholder,
@@ -763,6 +809,7 @@ fn judge(candidates: Vec<Candidate>, params: &Params) -> Vec<Assessment> {
             reasons.extend(refused);
             reasons.extend(why);
             reasons.extend(lower_bound);
+            reasons.extend(notes);
             if let Some(share) = assessment.fields_watched_share {
                 reasons.push(format!(
                     "{:.0} % of the country's listed fields were watched.",

@@ -43,6 +43,13 @@ pub struct FalseArea {
     pub areas_ha: Vec<f64>,
     /// Over how many seasons of this area they were counted; above 0. Half the area for one season is 0.5.
     pub exposure_seasons: f64,
+    /// To how many seasons of this area the rate applies, 0 or more: half a season, of which half is reviewed, is 0.25.
+    pub applies_seasons: f64,
+    /// True where what was counted may hold true digging, as in a replay of the history that nobody reviewed.
+    pub is_upper_bound: bool,
+    /// True if false objects on ground that changed for the first time, such as new fields, were counted too, as reviews do and
+    /// a replay cannot. If not, what the objects' probabilities expect to be false is the least.
+    pub sees_new_ground: bool,
     /// Hectares of the smallest object that can be reported: the size of a false object where none was counted.
     pub smallest_ha: f64,
     /// Where it was measured.
@@ -70,6 +77,26 @@ pub struct Season {
     pub false_area: Option<FalseArea>,
     /// The area by a reviewed sample, if there is one.
     pub sample: Option<SampleArea>,
+}
+
+impl Season {
+    /// How many days it has.
+    pub(crate) fn n_days(&self) -> i32 {
+        self.days.1.0 - self.days.0.0 + 1
+    }
+
+    /// Its first days alone, with what was first seen in them; `n_days` is at most its own.
+    pub(crate) fn first_days(&self, n_days: i32) -> Self {
+        let mut part = self.clone();
+        part.days.1 = Day(self.days.0.0 + n_days - 1);
+        let last = part.days.1;
+        part.sites.retain(|site| site.dug.1 <= last);
+        part.dykes.retain(|dyke| dyke.dug.1 <= last);
+        if let Some(false_area) = &mut part.false_area {
+            false_area.applies_seasons *= f64::from(n_days) / f64::from(self.n_days());
+        }
+        part
+    }
 }
 
 /// Clear looks of one month.
@@ -148,6 +175,13 @@ impl AreaEvidence {
                     exposure,
                     exposure.is_finite() && exposure > 0.0,
                     "above 0",
+                )?;
+                let applies = false_area.applies_seasons;
+                ensure(
+                    "applies_seasons",
+                    applies,
+                    applies.is_finite() && applies >= 0.0,
+                    "at 0 or above",
                 )?;
                 for &ha in false_area.areas_ha.iter().chain([&false_area.smallest_ha]) {
                     ensure("false area", ha, ha.is_finite() && ha > 0.0, "above 0")?;

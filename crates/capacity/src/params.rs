@@ -22,6 +22,14 @@ pub struct Params {
     pub false_discovery_rate: f64,
     /// Least number of reviewed points at which an area adjusted by a sample takes the place of probability and omitted share.
     pub min_reviewed_points: u32,
+    /// Greatest share of the reviewed points that the map may show in another stratum than the one they were drawn in, 0 to 1.
+    pub max_changed_points_share: f64,
+    /// The table of reviewed points, as the pipeline names it; reading it is the program's work. `None` = there is none.
+    pub points_file: Option<String>,
+    /// How much of the history, its last part, is monitored as a replay to see the area's own false alarms. Days.
+    pub replay_days: u32,
+    /// Least share of a season's confirmed alerts that must be reviewed for the dismissed ones to measure false area, 0 to 1.
+    pub min_reviewed_share: f64,
     /// Least number of clear looks at which a month without new digging is called inactive.
     pub min_clear_looks: u32,
     /// From digging to reporting.
@@ -46,6 +54,8 @@ impl Params {
             ("coverage_floor", self.coverage_floor),
             ("site_correlation", self.site_correlation),
             ("false_discovery_rate", self.false_discovery_rate),
+            ("max_changed_points_share", self.max_changed_points_share),
+            ("min_reviewed_share", self.min_reviewed_share),
         ] {
             if !(0.0..=1.0).contains(&value) {
                 return refuse(key, value.to_string(), "between 0 and 1");
@@ -63,6 +73,13 @@ impl Params {
                 "min_reviewed_points",
                 self.min_reviewed_points.to_string(),
                 "at 2 or above",
+            );
+        }
+        if self.replay_days == 0 {
+            return refuse(
+                "replay_days",
+                "0".to_owned(),
+                "at 1 or above; 365 is one cycle of seasons",
             );
         }
         if !self.lag.is_valid() {

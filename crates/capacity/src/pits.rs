@@ -139,7 +139,7 @@ pub(crate) struct AreaDraws {
     pub(crate) is_sample_adjusted: bool,
     /// True if digging may be missing from the sum without a measure of how much.
     pub(crate) is_lower_bound: bool,
-    /// True if none was found and the detection limit is not known either.
+    /// True if none was found in any season, and the detection limit is not known either.
     pub(crate) is_blind: bool,
     pub(crate) columns: Vec<(String, Vec<f64>)>,
     pub(crate) flags: Vec<Flag>,
@@ -220,7 +220,10 @@ pub(crate) fn draw_area(
                 area_id: area_id.into(),
             });
             match season.min_detectable_ha {
-                None => draws.is_blind = true,
+                None => {
+                    draws.is_blind = true;
+                    draws.is_lower_bound = true;
+                }
                 Some(limit_ha) => {
                     let exponential = Exp::new(1.0 / limit_ha)
                         .map_err(|_| parameter("min_detectable_ha", limit_ha))?;
@@ -319,6 +322,16 @@ pub(crate) fn draw_area(
                 *sum += weight * ha;
             }
         }
+        if season
+            .false_area
+            .as_ref()
+            .is_some_and(|of| of.is_upper_bound)
+            && !is_sampled
+        {
+            draws.flags.push(Flag::FalseAreaIsUpperBound {
+                area_id: area_id.into(),
+            });
+        }
         match (&ground.false_ha, &mut draws.false_ha) {
             (Some(of_season), Some(sum)) => {
                 sum.iter_mut()
@@ -340,8 +353,9 @@ pub(crate) fn draw_area(
                 area_id: area_id.into(),
             });
         }
-        if !is_sampled && season_weights[0] > heaviest {
-            heaviest = season_weights[0];
+        let fed = f64::from(season.n_days()) * season_weights[0];
+        if !is_sampled && fed > heaviest {
+            heaviest = fed;
             draws.omitted = season.omitted_share.map(crate::OmittedShare::estimate);
         }
         if let Some(missed) = ground.missed_over_found {
@@ -351,6 +365,8 @@ pub(crate) fn draw_area(
             ));
         }
     }
+    // Beside a season in which something was found, a blind one makes a lower bound and no more.
+    draws.is_blind &= draws.n_sites == 0 && !draws.is_sample_adjusted;
     draws
         .columns
         .push((format!("{area_id}: area"), draws.adjusted_ha.clone()));
@@ -452,17 +468,25 @@ impl SeasonGround {
                 sample_ha: Some(sample_ha),
             });
         }
-        let false_ha = season
-            .false_area
-            .as_ref()
-            .map(|false_area| draw_false_ha(false_area, params, &name("false area")))
-            .transpose()?;
         let mapped_ha: f64 = season.sites.iter().map(|site| site.area_ha.value).sum();
         let expected_ha: f64 = season
             .sites
             .iter()
             .map(|site| (1.0 - site.probability) * site.area_ha.value)
             .sum();
+        let false_ha = season
+            .false_area
+            .as_ref()
+            .map(|false_area| -> Result<Vec<f64>> {
+                let mut false_ha = draw_false_ha(false_area, params, &name("false area"))?;
+                if !false_area.sees_new_ground {
+                    for ha in &mut false_ha {
+                        *ha = ha.max(expected_ha);
+                    }
+                }
+                Ok(false_ha)
+            })
+            .transpose()?;
         let false_scale = false_ha
             .as_ref()
             .filter(|_| mapped_ha > 0.0)
@@ -524,7 +548,8 @@ fn draw_false_ha(false_area: &FalseArea, params: &Params, name: &str) -> Result<
     Ok((0..params.draws)
         .map(|_| {
             let rate: f64 = rate.sample(&mut random);
-            let n_false: f64 = Poisson::new(rate.max(f64::MIN_POSITIVE))
+            let mean = rate * false_area.applies_seasons;
+            let n_false: f64 = Poisson::new(mean.max(f64::MIN_POSITIVE))
                 .map_or(0.0, |poisson| poisson.sample(&mut random));
             let mut ha = 0.0;
             let mut left = n_false;
@@ -618,6 +643,21 @@ fn draw_site(
         into2[i] += weights[2] * gravel_m3;
     }
     Ok(())
+}
+
+/// The evidence without false areas that are upper bounds: the objects' probabilities alone count. `None` if there is no such.
+pub(crate) fn without_upper_bounds(evidence: &AreaEvidence) -> Option<AreaEvidence> {
+    let is_bound = |season: &Season| {
+        let false_area = season.false_area.as_ref();
+        false_area.is_some_and(|false_area| false_area.is_upper_bound)
+    };
+    evidence.seasons.iter().any(is_bound).then(|| {
+        let mut without = evidence.clone();
+        for season in without.seasons.iter_mut().filter(|season| is_bound(season)) {
+            season.false_area = None;
+        }
+        without
+    })
 }
 
 /// Hectares of excavation in one season, unweighted: what the activity index compares.

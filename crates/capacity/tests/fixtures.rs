@@ -21,6 +21,9 @@ fn params() -> Params {
         routes_apart = 5.0
         false_discovery_rate = 0.1
         min_reviewed_points = 300
+        max_changed_points_share = 0.1
+        replay_days = 365
+        min_reviewed_share = 0.5
         min_clear_looks = 2
         lag = { from_months = 0.0, mode_from_months = 4.0, mode_to_months = 6.0, to_months = 12.0, stable_months = 1.0 }
         "#,
@@ -85,6 +88,9 @@ fn season(first: &str, last: &str, sites: Vec<Site>) -> Season {
         false_area: Some(FalseArea {
             areas_ha: vec![0.15],
             exposure_seasons: 4.0,
+            applies_seasons: 1.0,
+            is_upper_bound: false,
+            sees_new_ground: true,
             smallest_ha: 0.1,
             source: "replay".into(),
         }),
@@ -585,4 +591,147 @@ fn placeholders_call_no_report_outside() {
             .iter()
             .any(|reason| reason.contains("placeholders"))
     );
+}
+
+#[test]
+fn a_replay_that_may_hold_true_digging_makes_no_report_too_high() {
+    let of = |is_upper_bound: bool| {
+        let mut evidence = seguela(8, 8);
+        for season in &mut evidence.seasons {
+            let false_area = season.false_area.as_mut().unwrap();
+            false_area.areas_ha = vec![0.4; 36];
+            false_area.is_upper_bound = is_upper_bound;
+        }
+        of_seguela(evidence, 9_000.0, 4_000.0, &params())
+    };
+    let (certain, bound) = (of(false), of(true));
+    let is_flagged = |assessment: &Assessment| {
+        assessment.flags.contains(&Flag::FalseAreaIsUpperBound {
+            area_id: "civ-seguela".into(),
+        })
+    };
+    assert_eq!(certain.verdict, Verdict::Above, "{:?}", certain.reasons);
+    assert_eq!(bound.verdict, Verdict::Within, "{:?}", bound.reasons);
+    assert!(is_flagged(&bound) && !is_flagged(&certain));
+    assert_eq!(bound.implied, certain.implied);
+}
+
+#[test]
+fn false_area_is_that_of_the_part_of_a_season_that_was_seen_and_not_reviewed() {
+    let median = |applies_seasons: f64| {
+        let mut evidence = seguela(8, 8);
+        for season in &mut evidence.seasons {
+            let false_area = season.false_area.as_mut().unwrap();
+            false_area.areas_ha = vec![0.1; 400];
+            false_area.applies_seasons = applies_seasons;
+        }
+        let assessment = of_seguela(evidence, 6_000.0, 4_000.0, &params());
+        assessment.ground.unwrap().false_ha.unwrap().value
+    };
+    assert_eq!(median(0.0), 0.0);
+    assert!((median(1.0) / median(0.25) - 4.0).abs() < 0.2);
+}
+
+#[test]
+fn a_season_that_is_not_over_is_compared_with_the_same_part_of_the_one_before() {
+    let objects = |year: i32| -> Vec<Site> {
+        (0..8)
+            .map(|k| {
+                let month = if k % 2 == 0 { "01" } else { "05" };
+                let (first, last) = (format!("{year}-{month}-05"), format!("{year}-{month}-25"));
+                site(&format!("{year}/{k}"), 0.5, &first, &last)
+            })
+            .collect()
+    };
+    let mut now = objects(2022);
+    now.retain(|site| site.dug.1 < day("2022-03-01"));
+    let evidence = AreaEvidence {
+        area_id: "civ-seguela".into(),
+        seasons: vec![
+            season("2020-08-01", "2021-07-31", objects(2021)),
+            season("2021-08-01", "2022-02-28", now),
+        ],
+        looks: Vec::new(),
+    };
+    let assessment = of_seguela(evidence, 4_000.0, 4_000.0, &params());
+    let index = assessment.relative.unwrap().index;
+    assert!(
+        index.lo < 1.0 && 1.0 < index.hi && (index.value - 1.0).abs() < 0.1,
+        "{index:?}"
+    );
+    // The report is of more than was watched, and the reasons say so.
+    assert!(
+        assessment
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("was watched and observed")),
+        "{:?}",
+        assessment.reasons
+    );
+}
+
+#[test]
+fn a_month_that_the_last_season_does_not_cover_is_not_observable() {
+    let mut evidence = seguela(8, 8);
+    evidence.seasons[1].days.1 = day("2022-03-20");
+    let months = month_activity(&[evidence], &params());
+    let march = months
+        .iter()
+        .find(|month| (month.year, month.month) == (2022, 3))
+        .unwrap();
+    assert_eq!(march.state, MonthState::NotObservable);
+}
+
+#[test]
+fn a_blind_season_beside_a_seen_one_makes_a_lower_bound() {
+    let mut evidence = seguela(8, 0);
+    evidence.seasons[1].min_detectable_ha = None;
+    let below = of_seguela(evidence, 1.0, 4_000.0, &params());
+    assert!(
+        below
+            .reasons
+            .iter()
+            .all(|reason| !reason.contains("No object was found")),
+        "{:?}",
+        below.reasons
+    );
+    let blind = of_seguela(
+        {
+            let mut evidence = seguela(0, 0);
+            evidence
+                .seasons
+                .iter_mut()
+                .for_each(|season| season.min_detectable_ha = None);
+            evidence
+        },
+        1.0,
+        4_000.0,
+        &params(),
+    );
+    assert!(
+        blind
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("No object was found"))
+    );
+}
+
+#[test]
+fn a_replay_makes_no_object_surer_than_it_is() {
+    let of = |sees_new_ground: bool| {
+        let mut evidence = seguela(8, 8);
+        for season in &mut evidence.seasons {
+            let false_area = season.false_area.as_mut().unwrap();
+            false_area.areas_ha = Vec::new();
+            false_area.sees_new_ground = sees_new_ground;
+        }
+        let assessment = of_seguela(evidence, 4_000.0, 4_000.0, &params());
+        (assessment.ground.unwrap(), assessment.implied.unwrap())
+    };
+    let (reviewed, most) = of(true);
+    let (replayed, least) = of(false);
+    // Eight objects of half a hectare at 0.9: 0.4 ha are expected to be false, and quiet ground says nothing of new fields.
+    assert!(replayed.false_ha.unwrap().value > 0.25, "{replayed:?}");
+    assert!(reviewed.false_ha.unwrap().value < 0.1, "{reviewed:?}");
+    assert!(least.p50 < 0.95 * most.p50, "{least:?} {most:?}");
 }

@@ -13,7 +13,6 @@ use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerd
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
-use pitwatch_sites::Budget;
 
 use crate::config::Pipeline;
 
@@ -30,7 +29,7 @@ pub(crate) struct CellResult {
     pub(crate) before_rgb: Vec<u8>,
     pub(crate) after_rgb: Vec<u8>,
     pub(crate) changed: Vec<ChangedPixel>,
-    /// What was found in the last part of the history, monitored as a replay; empty without a budget of false alerts.
+    /// What was found in the last part of the history, monitored as a replay; empty where nothing asks for it.
     pub(crate) replayed: Vec<ChangedPixel>,
     /// How many pixels of the area the replay could observe.
     pub(crate) n_replayed: u64,
@@ -54,8 +53,8 @@ pub(crate) struct CellWork<'a> {
 }
 
 /// The first day of the replay of the history.
-pub(crate) fn replay_from(monitor_from: Day, budget: Budget) -> Day {
-    Day(monitor_from.0 - i32::try_from(budget.replay_days).unwrap_or(i32::MAX))
+pub(crate) fn replay_from(monitor_from: Day, replay_days: u32) -> Day {
+    Day(monitor_from.0.saturating_sub_unsigned(replay_days))
 }
 
 /// Bytes that a pixel takes while its block is worked on.
@@ -219,9 +218,8 @@ impl CellWork<'_> {
             let monitor_from = self.pipeline.monitor_from;
             let replay_from = self
                 .pipeline
-                .sites
-                .budget
-                .map(|budget| replay_from(monitor_from, budget));
+                .replay_days()
+                .map(|days| replay_from(monitor_from, days));
             // Without a look before it there is nothing to replay on, which `n_replayed` says.
             if let Some(from) = replay_from.filter(|&from| cube.days().first() < Some(&from)) {
                 let map = pitwatch_change::detect_until(

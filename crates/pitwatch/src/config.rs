@@ -171,6 +171,14 @@ pub(crate) struct Pipeline {
     pub(crate) skill_sha256: String,
 }
 
+impl Pipeline {
+    /// How much of the history, its last part, is replayed, in days; `None` where nothing asks for it.
+    pub(crate) fn replay_days(&self) -> Option<u32> {
+        let of_budget = self.sites.budget.map(|budget| budget.replay_days);
+        of_budget.or(self.capacity.as_ref().map(|capacity| capacity.replay_days))
+    }
+}
+
 /// One area of a pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct AreaSource {
@@ -196,7 +204,7 @@ pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
 }
 
 /// Checks a pipeline file alone: values that must come from a flag may stand as they are.
-pub(crate) fn check(path: &Path) -> Result<()> {
+pub(crate) fn check(path: &Path) -> Result<Pipeline> {
     let file = read_text(path)
         .and_then(|text| parse(path, &text))
         .context(Problem::Configuration)?;
@@ -210,9 +218,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
         monitor_from: (file.scenes.monitor_from == FROM_FLAG).then_some(Day(0)),
         ..Overrides::default()
     };
-    read_file(path, &overrides)
-        .map(|_| ())
-        .context(Problem::Configuration)
+    read_file(path, &overrides).context(Problem::Configuration)
 }
 
 fn read_text(path: &Path) -> Result<String> {
@@ -398,6 +404,16 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         capacity
             .check()
             .map_err(|error| anyhow!("{}: {error}", at("[capacity]")))?;
+        if let Some(budget) = sites.budget
+            && budget.replay_days != capacity.replay_days
+        {
+            return Err(anyhow!(
+                "{}: the history is replayed once; write the same replay_days in [sites.budget] ({}) and in [capacity] ({})",
+                path.display(),
+                budget.replay_days,
+                capacity.replay_days
+            ));
+        }
     }
     if let Some(Err((key, message))) = file.skill.as_ref().map(crate::inject::Params::check) {
         return Err(anyhow!("{}: {message}", at(key)));

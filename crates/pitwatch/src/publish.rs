@@ -1080,6 +1080,7 @@ fn write_assessed(
         names,
         months,
         disagreements,
+        warnings: _,
     } = assessed;
     let last_look = results
         .iter()

@@ -16,6 +16,7 @@ use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_
 use crate::changes;
 use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
+use crate::false_area::Replayed;
 use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions, Refreshed};
 use crate::places::{self, Places};
@@ -77,6 +78,10 @@ pub(crate) struct AreaResult {
     pub(crate) n_clear: Vec<u64>,
     pub(crate) n_pixels: u64,
     pub(crate) n_observable: u64,
+    /// Of the observable pixels, how many were last seen clear on each day.
+    pub(crate) n_last_clear: BTreeMap<Day, u64>,
+    /// What the replay of the history found; `None` where there was none.
+    pub(crate) replayed: Option<Replayed>,
     pub(crate) failures: BTreeMap<String, String>,
     pub(crate) detection_limit: DetectionLimit,
     pub(crate) false_alert_budget: Option<FalseAlertBudget>,
@@ -138,7 +143,15 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     for (watch, known) in watches.into_iter().zip(known) {
         let cells = detect_cells(&watch, pipeline, options, &run_folder, progress)?;
         stop::check()?;
-        let mut result = gather(watch, cells, pipeline, &measured, &known, &run_folder)?;
+        let mut result = gather(
+            watch,
+            cells,
+            pipeline,
+            &measured,
+            &known,
+            &reviews,
+            &run_folder,
+        )?;
         if let Some(places) = places.get(&result.watch.area_id) {
             places.describe(result.watch.geobox.crs(), &mut result.sites);
         }
@@ -152,6 +165,8 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
         Some(inputs) => Some(assess::assess(inputs, pipeline, &results)?),
         None => None,
     };
+    let warnings = assessed.iter().flat_map(|assessed| &assessed.warnings);
+    warnings.for_each(|warning| progress.warn(warning));
     stop::check()?;
     publish::publish(
         pipeline,
@@ -468,6 +483,7 @@ fn gather(
     pipeline: &Pipeline,
     measured: &Measured,
     known: &[Known],
+    reviews: &BTreeMap<String, Review>,
     run: &RunFolder,
 ) -> Result<AreaResult> {
     let known_pixels: BTreeSet<LatticePixel> = known
@@ -478,17 +494,20 @@ fn gather(
     let (mut changed, mut replayed) = (Vec::new(), Vec::new());
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable, mut n_replayed) = (0, 0, 0);
+    let mut n_last_clear = BTreeMap::new();
     let mut failures = BTreeMap::new();
     for &cell in &cells.cells {
         let result = read_cell(&watch, pipeline, &cells, cell)?;
         for (sum, count) in n_clear.iter_mut().zip(&result.n_clear) {
             *sum += count;
         }
-        for &state in &result.state {
+        for (&state, &day) in result.state.iter().zip(&result.last_clear_date) {
             let state = pitwatch_change::PixelState::from_code(state);
             n_pixels += u64::from(state != Some(pitwatch_change::PixelState::Outside));
-            n_observable +=
-                u64::from(state.is_some_and(pitwatch_change::PixelState::is_observable));
+            if state.is_some_and(pitwatch_change::PixelState::is_observable) {
+                n_observable += 1;
+                *n_last_clear.entry(Day(day)).or_insert(0) += 1;
+            }
         }
         let of_cell = watch.geobox.window(cell);
         let (origin, shape) = (of_cell.lattice_origin(), of_cell.shape());
@@ -514,6 +533,14 @@ fn gather(
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
     let (params, false_alert_budget) =
         within_budget(&watch, pipeline, &looks, &replayed, n_replayed)?;
+    let replayed = if pipeline.capacity.is_some() && n_replayed > 0 {
+        let found =
+            pitwatch_sites::find_alerts("replay", &watch.geobox, &looks, &replayed, &params)?;
+        let share = n_replayed as f64 / n_pixels.max(1) as f64;
+        Replayed::new(&found.alerts, share, pipeline, known, reviews)
+    } else {
+        None
+    };
     let pitwatch_sites::Found {
         mut alerts,
         retractions,
@@ -542,6 +569,8 @@ fn gather(
         n_clear,
         n_pixels,
         n_observable,
+        n_last_clear,
+        replayed,
         failures,
         detection_limit,
         false_alert_budget,
@@ -575,7 +604,7 @@ fn within_budget(
     let mut stated = FalseAlertBudget {
         area_id: watch.area_id.clone(),
         false_alerts_per_100_km2_year: budget.false_alerts_per_100_km2_year,
-        replay_from: replay_from(pipeline.monitor_from, budget).to_string(),
+        replay_from: replay_from(pipeline.monitor_from, budget.replay_days).to_string(),
         replay_until: pipeline.monitor_from.to_string(),
         observable_km2,
         n_all: None,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::exit::Problem;
 use crate::watch::sha256;
-use crate::{area, assess, config, places};
+use crate::{area, assess, config, places, points};
 
 /// What is said of one path.
 #[derive(Debug, Serialize)]
@@ -56,10 +56,19 @@ fn check(path: &Path) -> (&'static str, Result<String>) {
     }
     match extension {
         Some("toml") if assess::is_priors(path) => ("priors", assess::check_priors(path)),
+        Some("csv") if points::is_points(&fs::read_to_string(path).unwrap_or_default()) => {
+            ("reviewed points", assess::check_points(path))
+        }
         Some("csv") => ("reported figures", assess::check_reported(path)),
         Some("toml") => (
             "pipeline",
-            config::check(path).map(|()| "can be run".into()),
+            config::check(path).and_then(|pipeline| {
+                assess::read(&pipeline)?;
+                for area in &pipeline.areas {
+                    places::read(area)?;
+                }
+                Ok("can be run".into())
+            }),
         ),
         Some("geojson") if is_output(path) => ("output", run_folder(path.parent().unwrap_or(path))),
         Some("geojson") if is_named(path, "places.geojson") => ("places", places::check(path)),

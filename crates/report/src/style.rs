@@ -350,6 +350,10 @@ implied [% format_number("implied_ct_p50", 0) %] ct ([% format_number("implied_c
 reported [% format_number("reported_ct", 0) %] ct ([% "reported_measure" %])<br>
 [% "reasons" %]"#;
 
+/// All periods of an area share its outline, and their labels would crowd each other out: the newest one speaks for the area.
+/// QGIS reads `period_until` as a date and gives its maximum as a date with time, which is not equal to it; as text both are.
+const ASSESSMENT_LABEL: &str = r#"if(to_string("period_until") = maximum(to_string("period_until"), group_by:="area_id"), "area_id" || ' ' || "period" || ': ' || "verdict", '')"#;
+
 /// The style of `assessments.geojson` for QGIS 3.22 and later: `assessments.qml`, to lie beside it. Colors by verdict.
 #[must_use]
 pub fn assessments_qml() -> String {
@@ -375,7 +379,7 @@ pub fn assessments_qml() -> String {
         attribute: r#""verdict""#,
         categories,
         placement: r#"<placement placement="0" priority="3" dist="4" distUnits="MM"/>"#,
-        label: r#""area_id" || ' ' || "period" || ': ' || "verdict""#,
+        label: ASSESSMENT_LABEL,
         label_scale: COUNTRY_SCALE,
         display: r#""assessment_id""#,
         tip: ASSESSMENT_TIP,

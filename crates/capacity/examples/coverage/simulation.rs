@@ -59,6 +59,9 @@ pub(crate) fn coverage(n: u32, draws: usize, shift: Shift) -> Coverage {
         routes_apart = 5.0
         false_discovery_rate = 0.1
         min_reviewed_points = 300
+        max_changed_points_share = 0.1
+        replay_days = 365
+        min_reviewed_share = 0.5
         min_clear_looks = 2
         lag = { from_months = 0.0, mode_from_months = 0.1, mode_to_months = 0.2, to_months = 0.3, stable_months = 0.0 }
         "#,
@@ -209,6 +212,9 @@ fn draw_season(
         false_area: shift.knows_false_area.then(|| FalseArea {
             areas_ha,
             exposure_seasons: 3.0,
+            applies_seasons: 1.0,
+            is_upper_bound: false,
+            sees_new_ground: true,
             smallest_ha: 0.05,
             source: "simulation".into(),
         }),
