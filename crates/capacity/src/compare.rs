@@ -6,7 +6,7 @@ use rand::RngExt;
 use crate::activity::relative_signal;
 use crate::draw::{benjamini_hochberg, quantiles, rank_correlation, stream};
 use crate::evidence::AreaEvidence;
-use crate::pits::{AreaDraws, Field, N_SHIFTS, draw_area, without_upper_bounds};
+use crate::pits::{AreaDraws, Field, N_SHIFTS, draw_area, draw_ground, without_upper_bounds};
 use crate::routes::{RouteDraws, documented, labor};
 use crate::{
     Assessment, Comparison, Error, Estimate, Factor, Flag, Ground, Params, Priors, Quantiles,
@@ -200,13 +200,20 @@ impl Candidate {
         let mut pits: Vec<AreaDraws> = Vec::new();
         let mut most: [Vec<f64>; N_SHIFTS] = std::array::from_fn(|_| vec![0.0; params.draws]);
         let mut watched_areas: Vec<&AreaEvidence> = Vec::new();
+        // Areas where area gives no carats: their hectares and their change from season to season are told all the same.
+        let mut ground_alone: Vec<(AreaDraws, &AreaEvidence)> = Vec::new();
         let mut n_watched = 0;
         let mut why_not = Vec::new();
         for id in &listed {
             let watched = by_id.get(id).copied();
             n_watched += usize::from(watched.is_some());
             match (why_not_by_area(id, priors), watched) {
-                (Some(reason), _) => {
+                (Some(reason), watched) => {
+                    let watched =
+                        watched.filter(|area| params.lag.watched_share(&days(area), period) > 0.0);
+                    if let Some(area) = watched {
+                        ground_alone.push((draw_ground(area, period, params)?, area));
+                    }
                     why_not.push(format!("{id}: {reason}"));
                     flags.insert(Flag::LeftOut {
                         area_id: (*id).to_owned(),
@@ -357,8 +364,24 @@ impl Candidate {
         }
 
         // What the ground says.
-        let ground =
-            has_pits.then(|| ground_of(&pits, &watched_areas, observed_share, period, params));
+        let (alone, alone_areas): (Vec<AreaDraws>, Vec<&AreaEvidence>) =
+            ground_alone.into_iter().unzip();
+        let has_ground_alone = !has_pits && !alone.is_empty();
+        let ground = if has_ground_alone {
+            let observed_share = alone_areas
+                .iter()
+                .map(|area| observed(area, period, params))
+                .fold(f64::INFINITY, f64::min);
+            Some(ground_of(
+                &alone,
+                &alone_areas,
+                observed_share,
+                period,
+                params,
+            ))
+        } else {
+            has_pits.then(|| ground_of(&pits, &watched_areas, observed_share, period, params))
+        };
         let fields_watched_share =
             (is_country && !listed.is_empty()).then(|| n_watched as f64 / listed.len() as f64);
         if let Some(coverage) = coverage.filter(|coverage| *coverage < params.coverage_floor) {
@@ -400,6 +423,8 @@ impl Candidate {
         });
         let relative = if has_pits {
             relative_signal(&watched_areas, period, reported_change, params)?
+        } else if has_ground_alone {
+            relative_signal(&alone_areas, period, reported_change, params)?
         } else {
             None
         };
@@ -411,7 +436,7 @@ impl Candidate {
                 let needed: Vec<f64> = ct_per_ha.iter().map(|ct| amount.carats / ct).collect();
                 quantiles(&needed)
             });
-            if let (Some(needed), Some(ground)) = (needed, &ground) {
+            if let (Some(needed), Some(ground)) = (needed, ground.as_ref().filter(|_| has_pits)) {
                 let false_ha = ground.false_ha.map_or(0.0, |ha| ha.value);
                 if false_ha > needed.p50 {
                     refused.push(format!(
@@ -463,7 +488,7 @@ impl Candidate {
                 listed.iter().map(|id| (*id).to_owned()).collect()
             },
             period,
-            digging: has_pits.then(|| params.lag.digging_days(period)),
+            digging: ground.is_some().then(|| params.lag.digging_days(period)),
             watched_share,
             fields_watched_share,
             implied: routes.first().map(|route| route.carats),

@@ -145,6 +145,72 @@ pub(crate) struct AreaDraws {
     pub(crate) flags: Vec<Flag>,
 }
 
+impl AreaDraws {
+    /// Nothing, in `n` draws.
+    fn none(n: usize) -> Self {
+        Self {
+            carats: std::array::from_fn(|_| vec![0.0; n]),
+            adjusted_ha: vec![0.0; n],
+            false_ha: Some(vec![0.0; n]),
+            omitted: None,
+            mapped_ha: [0.0; 3],
+            ct_per_ha: None,
+            n_sites: 0,
+            is_sample_adjusted: false,
+            is_lower_bound: false,
+            is_blind: false,
+            columns: Vec::new(),
+            flags: Vec::new(),
+        }
+    }
+}
+
+/// The hectares alone of an area where area gives no carats: what of the draws speaks of carats stays empty.
+pub(crate) fn draw_ground(
+    evidence: &AreaEvidence,
+    period: (Day, Day),
+    params: &Params,
+) -> Result<AreaDraws> {
+    let n = params.draws;
+    let area_id = evidence.area_id.as_str();
+    let mut draws = AreaDraws::none(n);
+    for season in &evidence.seasons {
+        let weight = params.lag.mean_share_in(season.days, period);
+        if weight <= 0.0 {
+            continue;
+        }
+        let season_ha = draw_season_ha(area_id, season, params)?;
+        for (sum, ha) in draws.adjusted_ha.iter_mut().zip(season_ha) {
+            *sum += weight * ha;
+        }
+        for site in &season.sites {
+            let weight = params.lag.mean_share_in(site.dug, period);
+            let area = site.area_ha;
+            for (sum, ha) in draws
+                .mapped_ha
+                .iter_mut()
+                .zip([area.lo, area.value, area.hi])
+            {
+                *sum += weight * ha;
+            }
+        }
+        draws.n_sites += season.sites.len();
+        let ground = SeasonGround::draw(area_id, season, params)?;
+        draws.is_sample_adjusted |= ground.sample_ha.is_some();
+        draws.false_ha = draws
+            .false_ha
+            .zip(ground.false_ha)
+            .map(|(mut sum, false_ha)| {
+                sum.iter_mut()
+                    .zip(false_ha)
+                    .for_each(|(sum, ha)| *sum += weight * ha);
+                sum
+            });
+        draws.is_blind |= season.sites.is_empty() && season.min_detectable_ha.is_none();
+    }
+    Ok(draws)
+}
+
 /// The pit route of one area: `C = Σ A · p · φ · T · ξ · G · R · s / (1 − o)`, each excavation weighted by the share of it
 /// that the lag puts into the period.
 pub(crate) fn draw_area(
@@ -169,18 +235,8 @@ pub(crate) fn draw_area(
         }
     }
     let mut draws = AreaDraws {
-        carats: std::array::from_fn(|_| vec![0.0; n]),
-        adjusted_ha: vec![0.0; n],
-        false_ha: Some(vec![0.0; n]),
-        omitted: None,
-        mapped_ha: [0.0; 3],
         ct_per_ha: fields[deposit].ct_per_ha(),
-        n_sites: 0,
-        is_sample_adjusted: false,
-        is_lower_bound: false,
-        is_blind: false,
-        columns: Vec::new(),
-        flags: Vec::new(),
+        ..AreaDraws::none(n)
     };
     let shift = params.lag.stable_months;
     let lags = [

@@ -54,6 +54,19 @@ fn reported(scope: Scope, year: i32, carats: f64, previous: Option<f64>) -> Repo
     }
 }
 
+/// The published cases, each with its source and whether it was verified.
+const CASES: &str = include_str!("../../../tests/data/kp/published-cases.csv");
+
+/// A case of the table.
+fn case(iso3: &str, year: i32) -> Assessment {
+    let row = CASES
+        .lines()
+        .find(|line| line.starts_with(&format!("{iso3},{year},")))
+        .unwrap();
+    let carats = row.split(',').nth(3).unwrap().parse().unwrap();
+    country(iso3, year, carats)
+}
+
 fn country(iso3: &str, year: i32, carats: f64) -> Assessment {
     let amount = reported(Scope::Country(iso3.into()), year, carats, None);
     assess(&[], &priors(), &[amount], &params())
@@ -156,7 +169,7 @@ fn of_seguela(evidence: AreaEvidence, carats: f64, previous: f64, params: &Param
 /// Domain: exports of 4 to 5 Mct from a capacity of about 55,000; the lesser figure.
 #[test]
 fn congo_2004_is_above_by_more_than_20_times() {
-    let congo = country("COG", 2004, 4e6);
+    let congo = case("COG", 2004);
     assert_eq!(congo.verdict, Verdict::Above, "{:?}", congo.reasons);
     let comparison = congo.comparison.unwrap();
     assert_eq!(comparison.route, Some(Route::Documented));
@@ -175,13 +188,13 @@ fn congo_2004_is_above_by_more_than_20_times() {
 /// The figure of 2008 is from memory in the reference and stands here as a test value only.
 #[test]
 fn guinea_is_above_in_2008_and_within_in_2009() {
-    assert_eq!(country("GIN", 2008, 3_098_490.0).verdict, Verdict::Above);
-    assert_eq!(country("GIN", 2009, 696_731.0).verdict, Verdict::Within);
+    assert_eq!(case("GIN", 2008).verdict, Verdict::Above);
+    assert_eq!(case("GIN", 2009).verdict, Verdict::Within);
 }
 
 #[test]
 fn venezuela_2005_is_below() {
-    let venezuela = country("VEN", 2005, 55_154.0);
+    let venezuela = case("VEN", 2005);
     assert_eq!(venezuela.verdict, Verdict::Below);
     let ratio = venezuela.comparison.unwrap().ratio.unwrap();
     assert!((ratio.value - 0.37).abs() < 0.01, "{ratio:?}");
@@ -454,6 +467,62 @@ fn nothing_found_is_bounded_by_the_detection_limit_and_never_zero() {
     assert_eq!(
         of_seguela(blind, 200_000.0, 100_000.0, &params()).verdict,
         Verdict::NotAssessable
+    );
+}
+
+/// Plants dig Marange: its carats come from what is published, its hectares and their change are told all the same.
+#[test]
+fn marange_has_hectares_and_an_index_beside_its_documented_capacity() {
+    let objects = |n: usize, first: &str, last: &str| {
+        (0..n)
+            .map(|k| site(&format!("m{k}"), 0.5, first, last))
+            .collect()
+    };
+    let marange = AreaEvidence {
+        area_id: "zwe-marange".into(),
+        seasons: vec![
+            season(
+                "2015-08-01",
+                "2016-07-31",
+                objects(10, "2016-01-10", "2016-02-10"),
+            ),
+            season(
+                "2016-08-01",
+                "2017-12-31",
+                objects(30, "2017-01-10", "2017-02-10"),
+            ),
+        ],
+        looks: Vec::new(),
+    };
+    let scope = Scope::Country("ZWE".into());
+    let amount = reported(scope.clone(), 2017, 2_507_000.0, Some(2_102_000.0));
+    let all = assess(&[marange], &priors(), &[amount], &params()).unwrap();
+    for assessment in &all {
+        let ground = assessment.ground.as_ref().unwrap();
+        assert_eq!(ground.n_sites, 40, "{:?}", assessment.scope);
+        assert!(ground.mapped_ha.value > 5.0 && ground.adjusted_ha.value > 5.0);
+        assert!(ground.false_ha.is_some() && ground.observed_share > 0.9);
+        let index = assessment.relative.unwrap().index;
+        assert!(index.lo < 3.0 && 3.0 < index.hi, "{index:?}");
+        // No carats from area.
+        assert!(
+            assessment
+                .routes
+                .iter()
+                .all(|route| route.route != Route::Pits)
+        );
+    }
+    let of_country = all
+        .iter()
+        .find(|assessment| assessment.scope == scope)
+        .unwrap();
+    let comparison = of_country.comparison.as_ref().unwrap();
+    assert_eq!(comparison.route, Some(Route::Documented));
+    assert!(
+        of_country
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("documented, not seen"))
     );
 }
 

@@ -177,6 +177,21 @@ fn rows(assessment: &Assessment, context: &PageContext<'_>) -> Vec<String> {
     };
     let range = |e: Estimate| format!("{} to {}", rough(e.lo), rough(e.hi));
     let unknown = || "not measured".to_owned();
+    // First the change of digging, in which the grade cancels; then carats.
+    if let Some(relative) = assessment.relative {
+        row(
+            "digging over the season before",
+            rough(relative.index.value),
+            range(relative.index),
+        );
+        if let Some(change) = relative.reported_change {
+            row(
+                "reported over the period before",
+                rough(change),
+                String::new(),
+            );
+        }
+    }
     for route in &assessment.routes {
         row(
             &format!("carats implied ({})", route.route.label()),
@@ -204,20 +219,6 @@ fn rows(assessment: &Assessment, context: &PageContext<'_>) -> Vec<String> {
             row(
                 "chance of so odd a figure, corrected for all comparisons of the run",
                 format!("{raw:.3}, {q:.3}"),
-                String::new(),
-            );
-        }
-    }
-    if let Some(relative) = assessment.relative {
-        row(
-            "digging over the season before",
-            rough(relative.index.value),
-            range(relative.index),
-        );
-        if let Some(change) = relative.reported_change {
-            row(
-                "reported over the period before",
-                rough(change),
                 String::new(),
             );
         }
