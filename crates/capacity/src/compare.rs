@@ -944,17 +944,25 @@ fn arithmetic(comparison: &Comparison, implied: Option<Quantiles>) -> Vec<String
     let mut sentences = Vec::new();
     if let (Some(implied), Some(ratio), Some(route)) = (implied, comparison.ratio, comparison.route)
     {
+        // Over nothing dug there is no upper end.
+        let number = |value: f64| {
+            if value.is_finite() {
+                format!("{value:.2}")
+            } else {
+                "without limit".to_owned()
+            }
+        };
         sentences.push(format!(
-            "Reported {} {:.0} ct over implied {:.0} ct ({:.0} to {:.0}; {}) is {:.2} ({:.2} to {:.2}).",
+            "Reported {} {:.0} ct over implied {:.0} ct ({:.0} to {:.0}; {}) is {} ({} to {}).",
             reported.measure,
             reported.carats,
             implied.p50,
             implied.p5,
             implied.p95,
             route.label(),
-            ratio.value,
-            ratio.lo,
-            ratio.hi
+            number(ratio.value),
+            number(ratio.lo),
+            number(ratio.hi)
         ));
     }
     if let Some(needed) = comparison.hectares_needed {

@@ -1135,6 +1135,7 @@ fn write_assessed(
             run_id,
             last_look,
             min_detectable_ha: limit.and_then(|limit| limit.min_detectable_ha),
+            is_limit_measured: limit.is_some(),
             notice,
         };
         run.write(&format!("report/{id}.md"), |out| {

@@ -16,6 +16,8 @@ pub struct PageContext<'a> {
     pub last_look: Option<Day>,
     /// The smallest pit that could have been seen, in hectares; `None` = not measured.
     pub min_detectable_ha: Option<f64>,
+    /// True if it was measured; without a size then no size that was tried is found often enough.
+    pub is_limit_measured: bool,
     /// The notice of the imagery's license.
     pub notice: &'a str,
 }
@@ -250,7 +252,11 @@ fn rows(assessment: &Assessment, context: &PageContext<'_>) -> Vec<String> {
         }
         row(
             "smallest pit that is found, hectares",
-            context.min_detectable_ha.map_or_else(unknown, rough),
+            match context.min_detectable_ha {
+                Some(ha) => rough(ha),
+                None if context.is_limit_measured => "no size that was tried".to_owned(),
+                None => unknown(),
+            },
             String::new(),
         );
         row(
@@ -418,6 +424,7 @@ pub(crate) mod tests {
             run_id: "20221229-0123456789ab",
             last_look: Some("2022-12-29".parse().unwrap()),
             min_detectable_ha: None,
+            is_limit_measured: false,
             notice: "Contains modified Copernicus Sentinel data 2022",
         }
     }
