@@ -749,12 +749,12 @@ impl Shown {
     fn replace(&mut self, new: &Self, here: Mask) {
         self.flags = here.select(new.flags, self.flags);
         let wide = lanes::wide_mask(here);
-        for place in 0..N_PARTS {
+        for (place, here) in wide.into_iter().enumerate() {
             for (old, new) in [
                 (&mut self.ndvi, &new.ndvi),
                 (&mut self.expected, &new.expected),
             ] {
-                let value = wide[place].select(lanes::part(new, place), lanes::part(old, place));
+                let value = here.select(lanes::part(new, place), lanes::part(old, place));
                 lanes::set_part(old, place, value);
             }
         }
@@ -1069,8 +1069,8 @@ mod tests {
                         }
                     }
                 }
-                for band in 0..bands.len() {
-                    let value = spectrum[band] + noise * (2.0 * dice.unit() - 1.0);
+                for (band, value) in spectrum.into_iter().enumerate().take(bands.len()) {
+                    let value = value + noise * (2.0 * dice.unit() - 1.0);
                     cube.plane_mut(band, time)[pixel] = if dice.below(200) == 0 {
                         MISSING_REFLECTANCE
                     } else {
