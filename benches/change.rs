@@ -121,7 +121,7 @@ fn step(criterion: &mut Criterion) {
                     .sum()
             });
         });
-        let (_, pool) = pools().remove(0);
+        let [(_, pool), _] = pools();
         group.bench_function(BenchmarkId::new("verdicts", &clouds), |bencher| {
             bencher.iter(|| pool.install(|| memory.map(new.geobox(), &params)));
         });

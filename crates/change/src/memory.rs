@@ -22,7 +22,7 @@ use crate::tile::{Looks, N_BANDS, REFLECTANCE_SCALE};
 use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result};
 
 /// Numbers of the fit that every look needs: the models of blue, red and NDVI, NDVI's scale and that of the canopy.
-type Fit = [Lanes; 17];
+pub(crate) type Fit = [Lanes; 17];
 const BLUE_MODEL: usize = 0;
 const RED_MODEL: usize = 5;
 const NDVI_MODEL: usize = 10;
@@ -31,7 +31,7 @@ const CANOPY_SCALE: usize = 16;
 
 /// Integers of the same: digital numbers of blue, red, swir16 and swir22 outside which a color may be new, the picture
 /// before, clear looks in the history, and [`FOLLOWED`] or the code of the state that keeps a pixel from being followed.
-type Bounds = [Integers; 13];
+pub(crate) type Bounds = [Integers; 13];
 const LOWEST: usize = 0;
 const GREATEST: usize = 4;
 const BEFORE_RGB: usize = 8;
@@ -41,7 +41,7 @@ const BASE: usize = 12;
 const FOLLOWED: i16 = 0;
 
 /// What moves with each look.
-type Live = [Integers; 10];
+pub(crate) type Live = [Integers; 10];
 const N_CLEAR: usize = 0;
 /// How many of the deciding looks are there, and where the next one goes.
 const N_RECENT: usize = 1;
@@ -60,7 +60,7 @@ const NOT_ACQUIRED: usize = 8;
 const FAILED: usize = 9;
 
 /// One of the deciding looks: digital numbers, the look, and the clear look before it.
-type Deciding = [Integers; N_BANDS + 2];
+pub(crate) type Deciding = [Integers; N_BANDS + 2];
 const LOOK: usize = N_BANDS;
 const LOOK_BEFORE: usize = N_BANDS + 1;
 
@@ -93,21 +93,21 @@ const UNSEEN: u32 = u32::MAX;
 /// Taking looks in one by one gives what [`detect`](crate::detect) gives on all of them, bit for bit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
-    n_pixels: usize,
-    n_history: usize,
-    dates: Vec<LookDate>,
-    n_deciding: usize,
-    n_picture: usize,
-    fit: Vec<Fit>,
-    bounds: Vec<Bounds>,
-    live: Vec<Live>,
+    pub(crate) n_pixels: usize,
+    pub(crate) n_history: usize,
+    pub(crate) dates: Vec<LookDate>,
+    pub(crate) n_deciding: usize,
+    pub(crate) n_picture: usize,
+    pub(crate) fit: Vec<Fit>,
+    pub(crate) bounds: Vec<Bounds>,
+    pub(crate) live: Vec<Live>,
     /// `n_deciding` a tile.
-    deciding: Vec<Deciding>,
+    pub(crate) deciding: Vec<Deciding>,
     shown: Vec<Shown>,
     /// Digital numbers of red, green and blue of the last clear looks, `n_picture` a tile.
-    pictures: Vec<[Integers; 3]>,
+    pub(crate) pictures: Vec<[Integers; 3]>,
     /// What runs, stands or was taken back, by pixel.
-    watched: BTreeMap<u32, Followed>,
+    pub(crate) watched: BTreeMap<u32, Followed>,
 }
 
 /// The whole fit of each pixel and its NDVI residuals in the history, a record of numbers a pixel. Few looks at few pixels
@@ -115,8 +115,8 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Records {
     /// Numbers of a record.
-    n_numbers: usize,
-    numbers: Vec<f32>,
+    pub(crate) n_numbers: usize,
+    pub(crate) numbers: Vec<f32>,
 }
 
 impl Records {
@@ -185,7 +185,12 @@ impl Memory {
         Ok((memory, Records { n_numbers, numbers }))
     }
 
-    fn empty(n_pixels: usize, n_history: usize, dates: Vec<LookDate>, params: &Params) -> Self {
+    pub(crate) fn empty(
+        n_pixels: usize,
+        n_history: usize,
+        dates: Vec<LookDate>,
+        params: &Params,
+    ) -> Self {
         Self {
             n_pixels,
             n_history,
@@ -465,7 +470,12 @@ impl Memory {
         }
     }
 
-    /// The verdicts, as [`detect`](crate::detect) gives them.
+    /// The verdicts in order of the pixels, as [`detect`](crate::detect) gives them.
+    pub fn verdicts<'a>(&'a self, params: &'a Params) -> impl Iterator<Item = PixelVerdict> + 'a {
+        (0..self.live.len()).flat_map(|tile| self.verdicts_of(tile, params))
+    }
+
+    /// The verdicts, worked out on all threads.
     ///
     /// # Panics
     ///
@@ -479,7 +489,7 @@ impl Memory {
         );
         let pixels = (0..self.live.len())
             .into_par_iter()
-            .flat_map_iter(|tile| self.verdicts(tile, params))
+            .flat_map_iter(|tile| self.verdicts_of(tile, params))
             .collect();
         ChangeMap {
             geobox: geobox.clone(),
@@ -488,7 +498,7 @@ impl Memory {
     }
 
     /// The verdicts on the pixels of a tile.
-    fn verdicts(&self, tile: usize, params: &Params) -> impl Iterator<Item = PixelVerdict> + '_ {
+    fn verdicts_of(&self, tile: usize, params: &Params) -> impl Iterator<Item = PixelVerdict> + '_ {
         let (live, bounds) = (&self.live[tile], &self.bounds[tile]);
         let after = self.picture(tile);
         let first = tile * N_LANES;
@@ -570,7 +580,7 @@ impl Memory {
     }
 
     /// Works out what follows from all deciding looks.
-    fn show_all(&mut self, params: &Params) {
+    pub(crate) fn show_all(&mut self, params: &Params) {
         self.shown.clear();
         for (index, looks) in self.deciding.iter().enumerate() {
             let [blue, green, red, nir, swir16, swir22, look, _] = *looks;
@@ -1142,6 +1152,7 @@ mod tests {
                 let early = memory.map(whole.geobox(), &params);
                 let expected = detect(&part(&whole, 0..done), from, &params).unwrap();
                 prop_assert_eq!(text(&early), text(&expected));
+                memory = Memory::from_bytes(&memory.fit_bytes(), &memory.live_bytes(), &params).expect("whole bytes");
                 if end > done {
                     memory.step(&part(&whole, done..end), &params, &mut |pixel, record| records.read(pixel, record)).unwrap();
                     done = end;
@@ -1163,6 +1174,39 @@ mod tests {
             }
             let expected = detect(&whole, from, &params).unwrap();
             prop_assert_eq!(text(&memory.map(whole.geobox(), &params)), text(&expected));
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_known() {
+        let params = params();
+        let cube = cube(5, SHAPE, &BANDS);
+        let (memory, records) = Memory::of(&cube, monitor_from(&cube), &params).unwrap();
+        let (fit, live) = (memory.fit_bytes(), memory.live_bytes());
+        assert_eq!(fit.len(), Memory::n_fit_bytes(SHAPE.n_pixels()));
+        assert_eq!(
+            Memory::from_bytes(&fit, &live, &params).as_ref(),
+            Some(&memory)
+        );
+        let mut record = Vec::new();
+        records.write_bytes(7..8, &mut record);
+        let mut numbers = vec![0.0; records.of(7).len()];
+        assert!(Records::read_bytes(&record, &mut numbers));
+        assert_eq!(format!("{numbers:?}"), format!("{:?}", records.of(7)));
+        for place in 0..40 {
+            let damage = |bytes: &[u8]| {
+                let mut bytes = bytes.to_vec();
+                let at = place * (bytes.len() - 1) / 39;
+                bytes[at] ^= 1 << (place % 8);
+                bytes
+            };
+            assert_eq!(Memory::from_bytes(&damage(&fit), &live, &params), None);
+            assert_eq!(Memory::from_bytes(&fit, &damage(&live), &params), None);
+            assert_eq!(
+                Memory::from_bytes(&fit, &live[..place * live.len() / 40], &params),
+                None
+            );
+            assert!(!Records::read_bytes(&damage(&record), &mut numbers));
         }
     }
 

@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict, mask};
+use pitwatch_change::{
+    ChangedPixel, Finding, Ground, Kind, N_GROUND_NUMBERS, PixelState, PixelVerdict, mask,
+};
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
@@ -345,73 +347,6 @@ impl CellResult {
 /// Ends every result file, so that one cut short is known.
 const MAGIC: &[u8] = b"pitwatch cell 5\n";
 
-/// Numbers of a [`Ground`].
-const N_NUMBERS: usize = 17;
-
-fn numbers(ground: &Ground) -> [f32; N_NUMBERS] {
-    let Ground {
-        ndvi_before,
-        ndvi_after,
-        bsi_before,
-        bsi_after,
-        red,
-        red_over_swir16,
-        bare_share,
-        brightening,
-        above_barest,
-        new_color,
-        wet_share,
-        red_change,
-        swir16_change,
-        red_over_swir16_change,
-        blue_over_red_change,
-        nir_over_red_change,
-        swir22_over_swir16_change,
-    } = *ground;
-    [
-        ndvi_before,
-        ndvi_after,
-        bsi_before,
-        bsi_after,
-        red,
-        red_over_swir16,
-        bare_share,
-        brightening,
-        above_barest,
-        new_color,
-        wet_share,
-        red_change,
-        swir16_change,
-        red_over_swir16_change,
-        blue_over_red_change,
-        nir_over_red_change,
-        swir22_over_swir16_change,
-    ]
-}
-
-/// The ground of [`N_NUMBERS`] numbers.
-fn ground(numbers: &[f32]) -> Ground {
-    Ground {
-        ndvi_before: numbers[0],
-        ndvi_after: numbers[1],
-        bsi_before: numbers[2],
-        bsi_after: numbers[3],
-        red: numbers[4],
-        red_over_swir16: numbers[5],
-        bare_share: numbers[6],
-        brightening: numbers[7],
-        above_barest: numbers[8],
-        new_color: numbers[9],
-        wet_share: numbers[10],
-        red_change: numbers[11],
-        swir16_change: numbers[12],
-        red_over_swir16_change: numbers[13],
-        blue_over_red_change: numbers[14],
-        nir_over_red_change: numbers[15],
-        swir22_over_swir16_change: numbers[16],
-    }
-}
-
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -442,7 +377,7 @@ impl Writer {
             ];
             self.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
             for ground in [&finding.at_alert, &finding.at_confirmation] {
-                self.all(&numbers(ground), f32::to_le_bytes);
+                self.all(&ground.to_numbers(), f32::to_le_bytes);
             }
             self.bytes(&pixel.n_clear_history.to_le_bytes());
             self.bytes(&pixel.n_clear.to_le_bytes());
@@ -479,14 +414,14 @@ impl<'a> Parser<'a> {
             };
             let looks = self.all(8, u32::from_le_bytes)?;
             let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
-            let at_alert = ground(&self.all(N_NUMBERS, f32::from_le_bytes)?);
+            let at_alert = self.ground()?;
             let finding = Finding {
                 confirmed_look: some(0),
                 retracted_look: some(1),
                 greened_look: some(2),
                 stayed_bare_look: some(3),
                 core_look: some(4),
-                at_confirmation: ground(&self.all(N_NUMBERS, f32::from_le_bytes)?),
+                at_confirmation: self.ground()?,
                 ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
             };
             let n_clear_history = self.one(u16::from_le_bytes)?;
@@ -499,6 +434,11 @@ impl<'a> Parser<'a> {
             });
         }
         Some(changed)
+    }
+
+    fn ground(&mut self) -> Option<Ground> {
+        let numbers = self.all(N_GROUND_NUMBERS, f32::from_le_bytes)?;
+        Some(Ground::from_numbers(numbers.first_chunk()?))
     }
 
     fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
