@@ -15,6 +15,7 @@ mod figures;
 mod inject;
 mod ledger;
 mod live;
+mod memo;
 mod plan;
 mod progress;
 mod public;

@@ -10,6 +10,7 @@ use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
 use pitwatch_sites::{Alert, Known, Retraction, Review, Site};
+use sha2::{Digest as _, Sha256};
 
 use crate::assess;
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
@@ -18,6 +19,7 @@ use crate::config::{AreaSource, Pipeline};
 use crate::exit::Problem;
 use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions};
+use crate::memo::Memos;
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
 use crate::reviews::Reviewed;
@@ -365,7 +367,11 @@ fn detect_cells(
         watch.area_id,
         cells.len()
     ));
-    let work = work(watch, pipeline, block_bytes, &folder);
+    let memos = memos(watch, pipeline, options);
+    let work = CellWork {
+        memos: Some(&memos),
+        ..work(watch, pipeline, block_bytes, &folder)
+    };
     let bar = progress.bar(&format!("{}: detect", watch.area_id), cells.len() as u64);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(BTreeMap::new());
@@ -416,7 +422,31 @@ fn work<'a>(
         geobox: &watch.geobox,
         block_bytes,
         folder,
+        memos: None,
     }
+}
+
+/// Where the memos of an area are, and what they must rest on: all that moves a cell's result beside its looks.
+fn memos(watch: &Watch, pipeline: &Pipeline, options: &Options) -> Memos {
+    let replay_from = pipeline
+        .sites
+        .budget
+        .map(|budget| replay_from(pipeline.monitor_from, budget));
+    let rests_on = format!(
+        "{} {:?} {} {replay_from:?} {:?} {:?} {:?}",
+        env!("CARGO_PKG_VERSION"),
+        pipeline.change,
+        pipeline.monitor_from,
+        watch.geobox,
+        watch.reader.bands(),
+        watch.region,
+    );
+    let folder = options.out.join("memo").join(&watch.area_id);
+    Memos::new(
+        folder,
+        Sha256::digest(rests_on.as_bytes()).into(),
+        watch.look_ids(),
+    )
 }
 
 /// Joins the cells of an area: objects that cross their borders become one alert.
