@@ -330,6 +330,9 @@ impl Memory {
                 while asked != 0 {
                     let lane = asked.trailing_zeros() as usize;
                     asked &= asked - 1;
+                    if self.step_confirmed(tile, lane, params) {
+                        continue;
+                    }
                     let pixel = tile * N_LANES + lane;
                     if !record(pixel, &mut numbers) {
                         return Err(Error::Record { pixel });
@@ -408,6 +411,34 @@ impl Memory {
         asked.to_bitmask()
     }
 
+    /// Follows one pixel of confirmed excavation, where nothing but its green is left to see; false if it is none.
+    fn step_confirmed(&mut self, tile: usize, lane: usize, params: &Params) -> bool {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a window has fewer than 2^32 pixels, and looks are at most MAX_LOOKS"
+        )]
+        let (pixel, look) = (
+            (tile * N_LANES + lane) as u32,
+            (self.dates.len() - 1) as u32,
+        );
+        let looks = &self.shown[tile * self.n_deciding..(tile + 1) * self.n_deciding];
+        let ([a, b, c], Some(date)) = (looks, self.dates.last()) else {
+            return false;
+        };
+        let watch = self.watched.get_mut(&pixel).map(|all| &mut all.excavation);
+        let Some(watch) = watch.filter(|watch| watch.is_confirmed()) else {
+            return false;
+        };
+        let median = |value: &dyn Fn(&Shown) -> f32| {
+            let (a, b, c) = (value(a), value(b), value(c));
+            a.min(b).max(a.max(b).min(c))
+        };
+        let expected = median(&|look| look.expected[lane]);
+        let residual = median(&|look| look.ndvi[lane] - look.expected[lane]);
+        watch.step_green(look, date.day, expected, residual, params);
+        true
+    }
+
     /// Follows one pixel to the look that its tile has just taken in.
     fn step_pixel(
         &mut self,
@@ -447,10 +478,12 @@ impl Memory {
             reason = "a window has fewer than 2^32 pixels"
         )]
         let pixel = (tile * N_LANES + lane) as u32;
-        let mut followed = self
-            .watched
-            .remove(&pixel)
-            .unwrap_or_else(|| Followed::new(params));
+        let mut other = None;
+        let is_watched = self.watched.contains_key(&pixel);
+        let followed = match self.watched.get_mut(&pixel) {
+            Some(followed) => followed,
+            None => other.insert(Followed::new(params)),
+        };
         let dates = &self.dates;
         let mut lowest = |now: Day| {
             let looks = dates
@@ -465,8 +498,11 @@ impl Memory {
         followed.step(look, day, recent, &seen, &history, &mut lowest, params);
         let is_idle = followed.is_idle();
         live[ACTIVE].as_mut_array()[lane] = -i16::from(!is_idle);
-        if !is_idle || !followed.retracted.is_empty() {
-            self.watched.insert(pixel, followed);
+        let is_kept = !is_idle || !followed.retracted.is_empty();
+        if let Some(other) = other.filter(|_| is_kept) {
+            self.watched.insert(pixel, other);
+        } else if is_watched && !is_kept {
+            self.watched.remove(&pixel);
         }
     }
 

@@ -125,7 +125,7 @@ impl Followed {
         };
         let ground = || Ground::of(seen, history, params);
         retracted.extend(excavation.step(look, day, evidence, recent, seen, &ground, params));
-        excavation.step_green(look, day, seen, params);
+        excavation.step_green(look, day, seen.expected[NDVI], seen.residual[NDVI], params);
         if excavation.is_confirmed() {
             return;
         }
@@ -167,6 +167,16 @@ fn is_residual_cloud(sight: &Sight, expected: &[f32; N_SERIES], params: &Params)
     blue > params.cloud_blue_excess && blue > params.cloud_whiteness * red
 }
 
+/// Share of the way from an expected NDVI to bare ground's; 0 where bare ground is what the season brings.
+fn bare_share(expected: f32, residual: f32, params: &Params) -> f32 {
+    let way = expected - params.bare_ndvi;
+    if way > params.arrival_way {
+        -residual / way
+    } else {
+        0.0
+    }
+}
+
 /// What the last clear looks show, each number the median over them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
@@ -206,12 +216,7 @@ impl Seen {
 
     /// Share of the way from the expected NDVI to bare ground's; 0 where bare ground is what the season brings.
     fn bare_share(&self, params: &Params) -> f32 {
-        let way = self.expected[NDVI] - params.bare_ndvi;
-        if way > params.arrival_way {
-            -self.residual[NDVI] / way
-        } else {
-            0.0
-        }
+        bare_share(self.expected[NDVI], self.residual[NDVI], params)
     }
 
     /// Distance outside the pixel's own range of colors, in scales.
@@ -533,7 +538,7 @@ impl Watch {
         self.alert.is_none() && self.run == 0.0
     }
 
-    fn is_confirmed(&self) -> bool {
+    pub(crate) fn is_confirmed(&self) -> bool {
         self.alert
             .is_some_and(|alert| alert.confirmed_look.is_some())
     }
@@ -609,14 +614,23 @@ impl Watch {
     }
 
     /// Notes what a look in a green season says of ground that alerted long enough before.
-    fn step_green(&mut self, look: u32, day: Day, seen: &Seen, params: &Params) {
+    ///
+    /// - `expected`, `residual`: NDVI's, medians over the last looks.
+    pub(crate) fn step_green(
+        &mut self,
+        look: u32,
+        day: Day,
+        expected: f32,
+        residual: f32,
+        params: &Params,
+    ) {
         let Some(alert) = &mut self.alert else { return };
-        let is_green_season = seen.expected[NDVI] - params.bare_ndvi > params.green_way;
+        let is_green_season = expected - params.bare_ndvi > params.green_way;
         let is_after = i64::from(day.0) - i64::from(alert.day.0) >= i64::from(params.green_up_days);
         if !is_green_season || !is_after {
             return;
         }
-        let share = seen.bare_share(params);
+        let share = bare_share(expected, residual, params);
         let green = &mut alert.green;
         let shown = [
             share < params.greened_share,
