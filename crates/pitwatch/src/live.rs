@@ -10,7 +10,7 @@ use pitwatch_grid::{Day, Region};
 use pitwatch_imagery::{Estimate, FetchOptions, FetchOutcome, FetchReport, Mirror};
 use pitwatch_report::Skipped;
 use pitwatch_scenes::net::{Limits, Net, Remote, S3Keys, Traffic};
-use pitwatch_scenes::storage::Listing;
+use pitwatch_scenes::storage::{Hashes, Listing};
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Source, SourceConfig,
     SourceKind, Storage,
@@ -338,6 +338,8 @@ fn area_of(source: &AreaSource) -> Result<(String, Region)> {
 
 /// Brings an area's mirror up to date.
 ///
+/// - `known`: checksums of its files that are as they were.
+///
 /// # Errors
 ///
 /// If the area file cannot be used, the mirror is held or cannot be written, or there is nothing in it and no source
@@ -346,6 +348,7 @@ pub(crate) fn refresh(
     source: &AreaSource,
     pipeline: &Pipeline,
     options: &NetworkOptions,
+    known: &Hashes,
     progress: &Progress,
 ) -> Result<Refreshed> {
     let (area_id, region) = area_of(source)?;
@@ -378,7 +381,7 @@ pub(crate) fn refresh(
             }));
     }
     progress.detail(&format!("{area_id}: checking the mirror"));
-    let checked = mirror.check()?;
+    let checked = mirror.check(known)?;
     for damage in &checked.damaged {
         refreshed.n_damaged += 1;
         refreshed.warnings.push(format!(

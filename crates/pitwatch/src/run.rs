@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
+use pitwatch_scenes::storage::Hashes;
 use pitwatch_sites::{Alert, Known, Retraction, Review, Site};
 use sha2::{Digest as _, Sha256};
 
@@ -94,8 +95,12 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut ledger = publish::open_ledger(&options.out, progress)?;
     let mut failed = Vec::new();
     let compared = assess::read(pipeline)?;
-    let checked = refresh_areas(pipeline, options, progress, &mut failed)?;
-    let watches = open_areas(pipeline, &checked, progress, &mut failed)?;
+    let hashes_path = options.out.join("memo/hashes");
+    let hashes = Hashes::load(&hashes_path);
+    let checked = refresh_areas(pipeline, options, &hashes, progress, &mut failed)?;
+    let watches = open_areas(pipeline, &checked, &hashes, progress, &mut failed)?;
+    // What cannot be kept is read again by the next run.
+    let _ = hashes.save(&hashes_path);
     let measured = skill::read(pipeline)?;
     let reviews = ledger.reviews()?;
     let before = ledger.state()?;
@@ -155,6 +160,7 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
 fn refresh_areas(
     pipeline: &Pipeline,
     options: &Options,
+    hashes: &Hashes,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<BTreeSet<String>> {
@@ -163,7 +169,7 @@ fn refresh_areas(
         return Ok(checked);
     };
     for source in pipeline.areas.iter().filter(|area| area.mirror.is_some()) {
-        match live::refresh(source, pipeline, network, progress) {
+        match live::refresh(source, pipeline, network, hashes, progress) {
             Ok(refreshed) => {
                 refreshed
                     .warnings
@@ -208,13 +214,14 @@ fn is_final(error: &anyhow::Error) -> bool {
 fn open_areas(
     pipeline: &Pipeline,
     checked: &BTreeSet<String>,
+    hashes: &Hashes,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<Vec<Watch>> {
     let mut watches = Vec::new();
     for source in &pipeline.areas {
         let is_checked = source.id.as_ref().is_some_and(|id| checked.contains(id));
-        match watch::open(source, pipeline, is_checked, progress) {
+        match watch::open(source, pipeline, is_checked, hashes, progress) {
             Ok(watch) => {
                 watch
                     .warnings

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use pitwatch_grid::{Band, Day, GeoBox, Period, Region, UtcTime};
 use pitwatch_imagery::{OffsetVerdict, Reader, SceneFiles, Source};
+use pitwatch_scenes::storage::Hashes;
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Expected, Found, KnownPass, Look, OffsetCheck, Query, Scene,
     Storage, missing_passes,
@@ -138,10 +139,12 @@ fn why_none(excluded: &[Excluded]) -> String {
 /// If no scene can be opened, or none lies in the history period.
 ///
 /// - `is_checked`: the mirror's files were compared with their checksums already.
+/// - `known`: checksums of files that are as they were.
 pub(crate) fn open(
     source: &AreaSource,
     pipeline: &Pipeline,
     is_checked: bool,
+    known: &Hashes,
     progress: &Progress,
 ) -> Result<Watch> {
     let Survey {
@@ -153,7 +156,7 @@ pub(crate) fn open(
     let damaged = if is_checked {
         Vec::new()
     } else {
-        take_damaged(source, &mut found.scenes)?
+        take_damaged(source, &mut found.scenes, known)?
     };
     let n_found = found.scenes.len();
     let files = found.scenes.iter().map(scene_files).collect();
@@ -161,8 +164,13 @@ pub(crate) fn open(
     let bar = progress.bar(&format!("{area_id}: open scenes"), n_found as u64);
     let bands = usable_bands(&found.scenes, pipeline);
     let is_mirror = source.mirror.is_some();
-    let (inputs_sha256, hashes) =
-        hash_inputs(source.file.as_deref(), &found.scenes, &bands, is_mirror)?;
+    let (inputs_sha256, hashes) = hash_inputs(
+        source.file.as_deref(),
+        &found.scenes,
+        &bands,
+        is_mirror,
+        known,
+    )?;
     let mirror = source.mirror.as_ref();
     let opened = Reader::open_from(mirror, files, &bands, None, &|n_opened| {
         bar.set(n_opened as u64);
@@ -261,11 +269,15 @@ pub(crate) fn open(
 }
 
 /// Takes out the scenes of a mirror of which a file is not what its item says.
-fn take_damaged(source: &AreaSource, scenes: &mut Vec<Scene>) -> Result<Vec<(Scene, String)>> {
+fn take_damaged(
+    source: &AreaSource,
+    scenes: &mut Vec<Scene>,
+    known: &Hashes,
+) -> Result<Vec<(Scene, String)>> {
     let Some(mirror) = &source.mirror else {
         return Ok(Vec::new());
     };
-    let checked = pitwatch_imagery::check_mirror(mirror).context(Problem::NoSource)?;
+    let checked = pitwatch_imagery::check_mirror(mirror, known).context(Problem::NoSource)?;
     let reason_of = |scene: &Scene| {
         // A path of the mirror may be resolved: the folder's name is the same.
         let item = mirror.name_of(&scene.item_href);
@@ -350,6 +362,7 @@ fn hash_inputs(
     scenes: &[Scene],
     bands: &[Band],
     is_mirror: bool,
+    known: &Hashes,
 ) -> Result<(String, Vec<[u8; 32]>)> {
     let mut all = Sha256::new();
     if let Some(path) = area_file {
@@ -379,8 +392,9 @@ fn hash_inputs(
                 let path = asset.href.strip_prefix("file://").unwrap_or(&asset.href);
                 let checksum = stated().filter(|_| is_mirror).unwrap_or_else(|| {
                     // As a mirror's items write it: multihash of SHA-256.
-                    file_sha256(Path::new(path))
-                        .map_or_else(|_| "unreadable".into(), |sum| format!("1220{sum}"))
+                    known
+                        .sha256(Path::new(path))
+                        .map_or_else(|_| "unreadable".into(), |(_, sum)| format!("1220{sum}"))
                 });
                 hash.update(checksum);
             }

@@ -4,6 +4,7 @@
 //! calls wait until they are done and may be made from any thread but one that runs asynchronous tasks.
 
 mod bucket;
+mod hashes;
 mod lock;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use url::Url;
 use crate::{Error, Result};
 use bucket::Bucket;
 pub use bucket::told;
+pub use hashes::Hashes;
 pub use lock::{Lock, Locking};
 
 /// Ending of files that are not complete.
@@ -190,11 +192,13 @@ impl Storage {
     }
 
     /// Length in bytes and SHA-256 (64 hexadecimal digits) of many files, in their order, each read a piece at a time.
+    ///
+    /// - `known`: a folder's files that are as they were are not read.
     #[must_use]
-    pub fn hash_all(&self, names: &[String]) -> Vec<io::Result<(u64, String)>> {
+    pub fn hash_all(&self, names: &[String], known: &Hashes) -> Vec<io::Result<(u64, String)>> {
         match &self.0 {
             Kind::Folder(path) => {
-                let hashes = names.par_iter().map(|name| hash_file(&path.join(name)));
+                let hashes = names.par_iter().map(|name| known.sha256(&path.join(name)));
                 hashes.collect()
             }
             Kind::Bucket(bucket) => bucket.hash_all(names),
