@@ -1,11 +1,18 @@
 //! What a run keeps for the next one saves time and moves no byte.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the numbers that docs/benchmarks.md gives"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use pitwatch_tests::{Mirror, Run, difference, latest, pitwatch};
+use pitwatch_grid::Shape;
+use pitwatch_tests::{Mirror, Run, Spec, binary, day, difference, files_of, latest, pitwatch};
 use serde_json::Value;
 
 /// A mirror of which the catalog shows some looks, and two folders that are run into in turn: one keeps its memos, the
@@ -18,7 +25,10 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let mirror = Mirror::savanna();
+        Self::of(Mirror::savanna())
+    }
+
+    fn of(mirror: Mirror) -> Self {
         let pipeline = mirror.pipeline(&[("part", &mirror.polygon([0.05, 0.05, 0.9, 0.95]))]);
         let text = fs::read_to_string(mirror.catalog()).unwrap();
         let catalog: Value = serde_json::from_str(&text).unwrap();
@@ -195,4 +205,96 @@ fn a_damaged_memo_is_not_used() {
     assert!(!case.compare("cut short", &[]));
     fs::remove_dir_all(case.out("with").join("memo")).unwrap();
     case.compare("deleted", &[]);
+}
+
+/// Runs the program; returns processor seconds and bytes read, of which the kernel keeps account for children that ended.
+fn cost(arguments: &[&str]) -> (f64, f64) {
+    let script = r#""$@" > /dev/null || exit 1; times; grep rchar /proc/$$/io"#;
+    let finished = Command::new("bash")
+        .args(["-c", script, "cost"])
+        .arg(binary())
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(finished.status.success(), "{finished:?}");
+    let text = String::from_utf8(finished.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let seconds = lines[1].split_whitespace().map(|time| {
+        let (minutes, seconds) = time.trim_end_matches('s').split_once('m').unwrap();
+        60.0 * minutes.parse::<f64>().unwrap() + seconds.parse::<f64>().unwrap()
+    });
+    let bytes = lines[2].split_whitespace().next_back().unwrap();
+    (seconds.sum(), bytes.parse().unwrap())
+}
+
+/// What a run takes after one new date on a mirror of three years, with what the run before kept and without.
+#[test]
+#[ignore = "measures; docs/benchmarks.md gives the numbers and the command"]
+fn what_a_new_date_costs() {
+    let mirror = Mirror::new(Spec {
+        id: "three-years",
+        shape: Shape {
+            height: 384,
+            width: 384,
+        },
+        first_day: day("2019-07-01"),
+        revisit_days: 5,
+        n_looks: 219,
+        ..Spec::default()
+    });
+    let case = Case::of(mirror);
+    let n_looks = case.mirror.spec.n_looks;
+    // Files that are two seconds old can be known again.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let (with, without) = (case.out("with"), case.out("without"));
+    let run = |out: &Path| {
+        let pipeline = case.pipeline.to_str().unwrap();
+        cost(&[
+            "run",
+            pipeline,
+            "--out",
+            out.to_str().unwrap(),
+            "--jobs",
+            "1",
+        ])
+    };
+    case.show(|look| look < n_looks - 1);
+    let first = run(&with);
+    run(&without);
+    case.show(|_| true);
+    fs::remove_dir_all(without.join("memo")).unwrap();
+    let full = run(&without);
+    let new_date = run(&with);
+    let nothing_new = run(&with);
+    let newest = |out: &Path| Run {
+        folder: out.join(latest(out).path),
+    };
+    assert_eq!(
+        difference(&newest(&with), &newest(&without)),
+        Vec::<String>::new()
+    );
+    let n_bytes = |folder: &Path| -> u64 {
+        let files = files_of(folder);
+        files.values().map(|bytes| bytes.len() as u64).sum()
+    };
+    println!("{n_looks} looks of 384 × 384 pixels, one job");
+    println!(
+        "mirror {:.0} MB, kept for the next run {:.0} MB",
+        n_bytes(&case.mirror.folder().join("mirror")) as f64 / 1e6,
+        n_bytes(&with.join("memo")) as f64 / 1e6
+    );
+    println!("run                     CPU s   share     MB read   share");
+    for (name, (seconds, bytes)) in [
+        ("first run", first),
+        ("new date, no memo", full),
+        ("new date, memo", new_date),
+        ("nothing new, memo", nothing_new),
+    ] {
+        println!(
+            "{name:20} {seconds:8.2} {:6.1} % {:10.1} {:6.1} %",
+            100.0 * seconds / full.0,
+            bytes / 1e6,
+            100.0 * bytes / full.1
+        );
+    }
 }
