@@ -1,10 +1,5 @@
 //! What a run keeps for the next one saves time and moves no byte.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "the numbers that docs/benchmarks.md gives"
-)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

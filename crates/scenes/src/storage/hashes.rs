@@ -125,7 +125,7 @@ impl Hashes {
             });
             settled && stamp.n_bytes == n_bytes
         };
-        if let Some(stamp) = before.filter(|stamp| is_settled(stamp))
+        if let Some(stamp) = before.filter(is_settled)
             && after.as_ref() == Some(&stamp)
         {
             let known = Known {
