@@ -430,7 +430,10 @@ mod tests {
         );
         assert_eq!(place.folders().unwrap(), ["scene"]);
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let hashes = place.hash_all(&["scene/red.tif".to_owned(), "absent".to_owned()]);
+        let hashes = place.hash_all(
+            &["scene/red.tif".to_owned(), "absent".to_owned()],
+            &Hashes::default(),
+        );
         assert_eq!(hashes[0].as_ref().unwrap(), &(3, sum.to_owned()));
         assert_eq!(hashes[1].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
         place.remove_folder("scene").unwrap();
