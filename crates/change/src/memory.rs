@@ -101,10 +101,10 @@ pub struct Memory {
     pub(crate) fit: Vec<Fit>,
     pub(crate) bounds: Vec<Bounds>,
     pub(crate) live: Vec<Live>,
-    /// `n_deciding` a tile.
+    /// `n_deciding` a tile, slot by slot: what a look writes lies in a row.
     pub(crate) deciding: Vec<Deciding>,
     shown: Vec<Shown>,
-    /// Digital numbers of red, green and blue of the last clear looks, `n_picture` a tile.
+    /// Digital numbers of red, green and blue of the last clear looks, `n_picture` a tile, slot by slot.
     pub(crate) pictures: Vec<[Integers; 3]>,
     /// What runs, stands or was taken back, by pixel.
     pub(crate) watched: BTreeMap<u32, Followed>,
@@ -172,12 +172,20 @@ impl Memory {
         let mut memory = Self::empty(n_pixels, looks.n_history, looks.dates.clone(), params);
         let n_numbers = Records::n_numbers(looks.n_history);
         let mut numbers = Vec::with_capacity(n_pixels * n_numbers);
+        for slot in 0..memory.n_deciding {
+            memory
+                .deciding
+                .extend(tiles.iter().map(|tile| tile.deciding[slot]));
+        }
+        for slot in 0..memory.n_picture {
+            memory
+                .pictures
+                .extend(tiles.iter().map(|tile| tile.pictures[slot]));
+        }
         for tile in tiles {
             memory.fit.push(tile.fit);
             memory.bounds.push(tile.bounds);
             memory.live.push(tile.live);
-            memory.deciding.extend(tile.deciding);
-            memory.pictures.extend(tile.pictures);
             memory.watched.extend(tile.watched);
             numbers.extend(tile.records);
         }
@@ -246,6 +254,7 @@ impl Memory {
             part.dates.len() == self.dates.len() && part.n_history == self.n_history,
             "parts of one memory have the same looks"
         );
+        let (n_part_tiles, n_tiles) = (part.live.len(), self.live.len());
         for pixel in 0..part.n_pixels {
             let place = place_of(pixel);
             let (from, lane) = (pixel / N_LANES, pixel % N_LANES);
@@ -254,7 +263,7 @@ impl Memory {
             copy_integers(&part.bounds[from], lane, &mut self.bounds[to], to_lane);
             copy_integers(&part.live[from], lane, &mut self.live[to], to_lane);
             for slot in 0..self.n_deciding {
-                let (from, to) = (from * self.n_deciding + slot, to * self.n_deciding + slot);
+                let (from, to) = (slot * n_part_tiles + from, slot * n_tiles + to);
                 copy_integers(&part.deciding[from], lane, &mut self.deciding[to], to_lane);
                 let (from, to) = (&part.shown[from], &mut self.shown[to]);
                 to.ndvi[to_lane] = from.ndvi[lane];
@@ -262,7 +271,7 @@ impl Memory {
                 to.flags.as_mut_array()[to_lane] = from.flags.as_array()[lane];
             }
             for slot in 0..self.n_picture {
-                let (from, to) = (from * self.n_picture + slot, to * self.n_picture + slot);
+                let (from, to) = (slot * n_part_tiles + from, slot * n_tiles + to);
                 copy_integers(&part.pictures[from], lane, &mut self.pictures[to], to_lane);
             }
         }
@@ -354,6 +363,7 @@ impl Memory {
         regressors: &[Lanes; N_COEFFICIENTS],
         params: &Params,
     ) -> u32 {
+        let n_tiles = self.live.len();
         let live = &mut self.live[tile];
         let first = tile * N_LANES;
         count_unseen(live, looks, time, first, self.n_pixels, params);
@@ -366,7 +376,8 @@ impl Memory {
         live[LAST_CLEAR] = seen.select(look, live[LAST_CLEAR]);
         let [blue, green, red, ..] = bands;
         push(
-            &mut self.pictures[tile * self.n_picture..(tile + 1) * self.n_picture],
+            self.pictures.iter_mut().skip(tile).step_by(n_tiles),
+            self.n_picture,
             &mut live[PICTURE_SLOT],
             seen,
             &[red, green, blue],
@@ -379,17 +390,17 @@ impl Memory {
             return 0;
         }
         let [blue, green, red, nir, swir16, swir22] = bands;
-        let deciding = tile * self.n_deciding..(tile + 1) * self.n_deciding;
         let new = [blue, green, red, nir, swir16, swir22, look, live[BEFORE]];
         let shown = Shown::of(fit, bounds, regressors, &bands, params);
-        for (slot, old) in self.shown[deciding.clone()].iter_mut().enumerate() {
+        for slot in 0..self.n_deciding {
             let here = pushed & is_slot(live[SLOT], slot);
             if here.any() {
-                old.replace(&shown, here);
+                self.shown[slot * n_tiles + tile].replace(&shown, here);
             }
         }
         push(
-            &mut self.deciding[deciding.clone()],
+            self.deciding.iter_mut().skip(tile).step_by(n_tiles),
+            self.n_deciding,
             &mut live[SLOT],
             pushed,
             &new,
@@ -402,11 +413,11 @@ impl Memory {
         let enough = Integers::splat(self.n_deciding as i16);
         live[N_RECENT] = (live[N_RECENT] - pushed).min(enough);
         let decided = pushed & live[N_RECENT].simd_eq(enough);
-        let asked = match &self.shown[deciding] {
-            [a, b, c] if self.n_deciding == USUAL_LOOKS => {
-                decided & (live[ACTIVE] | may_change(fit, [a, b, c], params))
-            }
-            _ => decided,
+        let asked = if self.n_deciding == USUAL_LOOKS {
+            let shown = std::array::from_fn(|slot| &self.shown[slot * n_tiles + tile]);
+            decided & (live[ACTIVE] | may_change(fit, shown, params))
+        } else {
+            decided
         };
         asked.to_bitmask()
     }
@@ -421,10 +432,11 @@ impl Memory {
             (tile * N_LANES + lane) as u32,
             (self.dates.len() - 1) as u32,
         );
-        let looks = &self.shown[tile * self.n_deciding..(tile + 1) * self.n_deciding];
-        let ([a, b, c], Some(date)) = (looks, self.dates.last()) else {
+        let Some(date) = self.dates.last().filter(|_| self.n_deciding == USUAL_LOOKS) else {
             return false;
         };
+        let n_tiles = self.live.len();
+        let [a, b, c] = std::array::from_fn(|slot| &self.shown[slot * n_tiles + tile]);
         let watch = self.watched.get_mut(&pixel).map(|all| &mut all.excavation);
         let Some(watch) = watch.filter(|watch| watch.is_confirmed()) else {
             return false;
@@ -454,14 +466,14 @@ impl Memory {
         let Some((history, residuals)) = History::from_numbers(numbers) else {
             return;
         };
+        let n_tiles = self.live.len();
         let live = &mut self.live[tile];
         let oldest = usize::try_from(live[SLOT].as_array()[lane]).unwrap_or(0);
         let Scratch { recent, keys } = scratch;
         recent.looks.clear();
         for k in 0..self.n_deciding {
             let slot = (oldest + k) % self.n_deciding;
-            let numbers =
-                self.deciding[tile * self.n_deciding + slot].map(|row| row.as_array()[lane]);
+            let numbers = self.deciding[slot * n_tiles + tile].map(|row| row.as_array()[lane]);
             let [blue, green, red, nir, swir16, swir22, look, before] = numbers;
             let sight = Sight::of([blue, green, red, nir, swir16, swir22]);
             let look = u32::from(look.cast_unsigned());
@@ -594,19 +606,19 @@ impl Memory {
 
     /// Median red, green and blue of the last clear looks of the monitoring; 0 = none.
     fn picture(&self, tile: usize) -> [Integers; 3] {
-        let looks = &self.pictures[tile * self.n_picture..(tile + 1) * self.n_picture];
+        let look = |slot: usize| &self.pictures[slot * self.live.len() + tile];
         let n_clear = self.live[tile][N_CLEAR];
         let mut picture = [Integers::ZERO; 3];
-        let mut values = Vec::with_capacity(looks.len());
+        let mut values = Vec::with_capacity(self.n_picture);
         for (band, out) in picture.iter_mut().enumerate() {
             for lane in 0..N_LANES {
                 let n = usize::try_from(n_clear.as_array()[lane])
                     .unwrap_or(0)
-                    .min(looks.len());
+                    .min(self.n_picture);
                 if n > 0 {
                     values.clear();
                     // Until the ring is full its places are filled in order.
-                    values.extend(looks[..n].iter().map(|look| look[band].as_array()[lane]));
+                    values.extend((0..n).map(|slot| look(slot)[band].as_array()[lane]));
                     let (_, middle, _) = values.select_nth_unstable(n / 2);
                     out.as_mut_array()[lane] = (*middle).max(1);
                 }
@@ -627,7 +639,7 @@ impl Memory {
                     lanes[lane] = value;
                 }
             }
-            let tile = index / self.n_deciding;
+            let tile = index % self.live.len();
             let bands = [blue, green, red, nir, swir16, swir22];
             self.shown.push(Shown::of(
                 &self.fit[tile],
@@ -690,13 +702,14 @@ fn is_slot(slots: Integers, slot: usize) -> Mask {
 
 /// Writes a row into a ring at the place of each pixel, and moves the places on.
 #[inline(always)]
-fn push<const N: usize>(
-    ring: &mut [[Integers; N]],
+fn push<'a, const N: usize>(
+    ring: impl Iterator<Item = &'a mut [Integers; N]>,
+    n_slots: usize,
     slots: &mut Integers,
     mask: Mask,
     new: &[Integers; N],
 ) {
-    for (slot, old) in ring.iter_mut().enumerate() {
+    for (slot, old) in ring.enumerate() {
         let here = mask & is_slot(*slots, slot);
         if here.any() {
             for (old, &new) in old.iter_mut().zip(new) {
@@ -705,7 +718,7 @@ fn push<const N: usize>(
         }
     }
     let next = *slots - mask;
-    *slots = next & !is_slot(next, ring.len());
+    *slots = next & !is_slot(next, n_slots);
 }
 
 /// The reflectance of digital numbers.
