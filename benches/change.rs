@@ -4,9 +4,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use pitwatch_benches::{change_params, cube, days, pools};
+use pitwatch_benches::{change_params, cube, days, patchy_cube, pools};
+use pitwatch_change::Memory;
 use pitwatch_change::harmonic::{self, N_LANES};
-use pitwatch_grid::Shape;
+use pitwatch_grid::{Cube, Shape};
 
 /// Height and width of the cube, in pixels.
 const SIDE: usize = 128;
@@ -21,6 +22,7 @@ fn main() {
         .configure_from_args();
     detect(&mut criterion);
     fit(&mut criterion);
+    step(&mut criterion);
     criterion.final_summary();
 }
 
@@ -75,4 +77,94 @@ fn fit(criterion: &mut Criterion) {
         });
     });
     group.finish();
+}
+
+/// Monitoring of one new look on a fit in memory, and the verdicts after it; elements are pixels, clouded ones included.
+///
+/// Times are processor times of one thread. Three years of looks, the last one the new one. The window is that of a cell: what is kept of it does not fit the caches.
+fn step(criterion: &mut Criterion) {
+    const N_LOOKS: usize = 219;
+    const N_HISTORY: usize = 146;
+    /// Cubes beside each other in a window.
+    const N_CUBES: usize = 16;
+    let params = change_params();
+    let shape = Shape {
+        height: SIDE,
+        width: SIDE,
+    };
+    let n_pixels = shape.n_pixels();
+    let monitor_from = days(N_LOOKS)[N_HISTORY];
+    let mut group = criterion.benchmark_group("step");
+    for patch in [1, 16] {
+        let whole = patchy_cube(shape, N_LOOKS, monitor_from, 1, patch);
+        let (part, records) = Memory::of(&looks(&whole, 0, N_LOOKS - 1, 1), monitor_from, &params)
+            .expect("the cube has all bands");
+        let mut memory = Memory::for_parts(N_CUBES * n_pixels, &part);
+        for cube in 0..N_CUBES {
+            memory.place(&part, |pixel| cube * n_pixels + pixel);
+        }
+        let new = looks(&whole, N_LOOKS - 1, N_LOOKS, N_CUBES);
+        let mut read = |pixel: usize, record: &mut [f32]| records.read(pixel % n_pixels, record);
+        group.throughput(Throughput::Elements((N_CUBES * n_pixels) as u64));
+        let clouds = format!("clouds_of_{patch}px");
+        group.bench_function(BenchmarkId::new("look", &clouds), |bencher| {
+            bencher.iter_custom(|n| {
+                (0..n)
+                    .map(|_| {
+                        let mut memory = memory.clone();
+                        let began = processor_time();
+                        memory
+                            .step(black_box(&new), &params, &mut read)
+                            .expect("the look comes after the others");
+                        processor_time() - began
+                    })
+                    .sum()
+            });
+        });
+        group.bench_function(BenchmarkId::new("verdicts", &clouds), |bencher| {
+            bencher.iter_custom(|n| {
+                (0..n)
+                    .map(|_| {
+                        let began = processor_time();
+                        black_box(memory.verdicts(&params).count());
+                        processor_time() - began
+                    })
+                    .sum()
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Processor time of this thread.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = Duration::from_secs(time.tv_sec.unsigned_abs());
+    seconds + Duration::from_nanos(time.tv_nsec.unsigned_abs())
+}
+
+/// Some looks of a cube, repeated southwards.
+fn looks(whole: &Cube, from: usize, until: usize, n_times: usize) -> Cube {
+    let shape = whole.geobox().shape();
+    let geobox = pitwatch_benches::geobox(Shape {
+        height: shape.height * n_times,
+        ..shape
+    });
+    let mut cube = Cube::empty(
+        geobox,
+        whole.days()[from..until].to_vec(),
+        whole.bands().to_vec(),
+    );
+    for time in from..until {
+        for band in 0..whole.bands().len() {
+            let plane = cube.plane_mut(band, time - from);
+            for part in plane.chunks_mut(shape.n_pixels()) {
+                part.copy_from_slice(whole.plane(band, time));
+            }
+        }
+        for part in cube.classes_mut(time - from).chunks_mut(shape.n_pixels()) {
+            part.copy_from_slice(whole.classes(time));
+        }
+    }
+    cube
 }

@@ -133,6 +133,22 @@ pub fn ground(day: Day, is_dug: bool, is_clouded: bool) -> [f64; BANDS.len()] {
 /// Never: the days are ascending.
 #[must_use]
 pub fn cube(shape: Shape, n_looks: usize, monitor_from: Day, seed: u64) -> Cube {
+    patchy_cube(shape, n_looks, monitor_from, seed, 1)
+}
+
+/// As [`cube`], with clouds that hide squares of `patch` pixels a side; those of single pixels are the hardest case.
+///
+/// # Panics
+///
+/// Never: the days are ascending.
+#[must_use]
+pub fn patchy_cube(
+    shape: Shape,
+    n_looks: usize,
+    monitor_from: Day,
+    seed: u64,
+    patch: usize,
+) -> Cube {
     const CLEAR_SHARE: f64 = 0.6;
     const MISSED_SHARE: f64 = 0.02;
     const DUG_SHARE: f64 = 0.02;
@@ -153,9 +169,21 @@ pub fn cube(shape: Shape, n_looks: usize, monitor_from: Day, seed: u64) -> Cube 
         })
         .collect();
     let mut cube = Cube::empty(geobox(shape), days.clone(), BANDS.to_vec());
+    let mut weather = Random::new(seed + 1);
     for (time, &day) in days.iter().enumerate() {
+        let patches: Vec<f64> =
+            (0..shape.n_pixels() / (patch * patch) + shape.height + shape.width)
+                .map(|_| weather.uniform())
+                .collect();
         for (pixel, &dug_from) in dug_from.iter().enumerate() {
-            let is_clear = random.uniform() < CLEAR_SHARE;
+            let (row, col) = (pixel / shape.width / patch, pixel % shape.width / patch);
+            let of_pixel = random.uniform();
+            let sky = if patch == 1 {
+                of_pixel
+            } else {
+                patches[row * shape.width.div_ceil(patch) + col]
+            };
+            let is_clear = sky < CLEAR_SHARE;
             let is_missed = random.uniform() < MISSED_SHARE;
             let values = ground(day, dug_from <= time, !is_clear || is_missed);
             for (band, value) in values.into_iter().enumerate() {

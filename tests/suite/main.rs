@@ -17,6 +17,7 @@ mod finding;
 mod layering;
 mod ledger;
 mod live;
+mod memo;
 mod pipelines;
 mod reviews;
 mod same_bytes;

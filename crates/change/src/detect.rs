@@ -1,14 +1,12 @@
-use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE};
+use pitwatch_grid::{Band, Cube, Day};
 use rayon::prelude::*;
 
 use crate::history::{History, TileFit};
 use crate::lanes::{MAX_LOOKS, N_LANES};
-use crate::mask::{Observation, may_be_bright_ground, observation};
-use crate::series::{BLUE, LookDate, RED, Series, median};
-use crate::tile::{Looks, REFLECTANCE_SCALE, Tailings, Tile};
-use crate::{
-    ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, harmonic, lanes, monitor,
-};
+use crate::mask::Observation;
+use crate::series::{BLUE, RED, Series, median};
+use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
+use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, lanes, monitor};
 
 /// The bands that detection cannot do without.
 pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band::Nir, Band::Swir16];
@@ -39,48 +37,7 @@ pub fn detect_until(
     until: Option<Day>,
     params: &Params,
 ) -> Result<ChangeMap> {
-    params.check()?;
-    let mut bands = [0; REQUIRED_BANDS.len()];
-    for (place, band) in bands.iter_mut().zip(REQUIRED_BANDS) {
-        *place = cube.band_index(band).ok_or(Error::MissingBand {
-            band: band.common_name(),
-        })?;
-    }
-    let n_history = cube
-        .days()
-        .partition_point(|&day| day < until.map_or(monitor_from, |until| until.min(monitor_from)));
-    if n_history == 0 {
-        return Err(Error::NoHistory { monitor_from });
-    }
-    if cube.days().len() > MAX_LOOKS {
-        return Err(Error::TooManyLooks {
-            n_looks: cube.days().len(),
-            most: MAX_LOOKS,
-        });
-    }
-    let dates: Vec<LookDate> = cube
-        .days()
-        .iter()
-        .take_while(|&&day| until.is_none_or(|until| day < until))
-        .map(|&day| LookDate {
-            day,
-            regressors: harmonic::regressors(day.season_angle()),
-        })
-        .collect();
-    let area = Looks {
-        cube,
-        bands,
-        swir22: cube.band_index(Band::Swir22),
-        dates,
-        clear: std::array::from_fn(|class| {
-            -i16::from(u8::try_from(class).map(observation) == Ok(Observation::Clear))
-        }),
-        bright: std::array::from_fn(|class| {
-            -i16::from(u8::try_from(class).is_ok_and(may_be_bright_ground))
-        }),
-        tailings: Tailings::new(params),
-        n_history,
-    };
+    let area = looks(cube, monitor_from, until, params)?;
     let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
     let tiles: Vec<Vec<PixelVerdict>> = (0..n_tiles)
         .into_par_iter()
@@ -94,16 +51,37 @@ pub fn detect_until(
     })
 }
 
+/// The looks of a cube, once it is known that they can be worked on.
+pub(crate) fn looks<'a>(
+    cube: &'a Cube,
+    monitor_from: Day,
+    until: Option<Day>,
+    params: &Params,
+) -> Result<Looks<'a>> {
+    params.check()?;
+    let looks = Looks::new(cube, monitor_from, until, params)?;
+    if looks.n_history == 0 {
+        return Err(Error::NoHistory { monitor_from });
+    }
+    if cube.days().len() > MAX_LOOKS {
+        return Err(Error::TooManyLooks {
+            n_looks: cube.days().len(),
+            most: MAX_LOOKS,
+        });
+    }
+    Ok(looks)
+}
+
 /// How often the ground was not seen, by the reason.
 #[derive(Debug, Default, Clone, Copy)]
-struct Unseen {
-    clouded: u32,
-    not_acquired: u32,
-    failed: u32,
+pub(crate) struct Unseen {
+    pub(crate) clouded: u32,
+    pub(crate) not_acquired: u32,
+    pub(crate) failed: u32,
 }
 
 impl Unseen {
-    fn count(&mut self, observation: Observation) {
+    pub(crate) fn count(&mut self, observation: Observation) {
         match observation {
             Observation::Clear => {}
             Observation::Cloud | Observation::Shadow | Observation::Snow => self.clouded += 1,
@@ -113,7 +91,7 @@ impl Unseen {
     }
 
     /// The reason that hid the ground most often; a failure before the others, since it can be mended.
-    fn state(self) -> PixelState {
+    pub(crate) fn state(self) -> PixelState {
         if self.failed > 0 && self.failed >= self.clouded.max(self.not_acquired) {
             PixelState::ReadFailed
         } else if self.clouded >= self.not_acquired {
@@ -126,24 +104,31 @@ impl Unseen {
 
 /// What a thread works with, filled anew for each tile.
 #[derive(Default)]
-struct Work {
-    tile: Tile,
-    fit: TileFit,
-    series: Series,
+pub(crate) struct Work {
+    pub(crate) tile: Tile,
+    pub(crate) fit: TileFit,
+    pub(crate) series: Series,
+}
+
+impl Work {
+    /// Fills the tile from the pixel `first` on, and fits its history where a pixel of it has enough clear looks.
+    pub(crate) fn fill(&mut self, looks: &Looks, first: usize, params: &Params) {
+        self.tile.fill(looks, first);
+        let history = self.tile.history();
+        if lanes::count(history.masks.iter().copied())
+            .to_array()
+            .iter()
+            .any(|&n| i64::from(n) >= i64::from(params.min_clear_history))
+        {
+            self.fit.fill(&history, params);
+        }
+    }
 }
 
 /// The verdicts on the pixels of the tile from `first` on.
 fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<PixelVerdict> {
+    work.fill(looks, first, params);
     let Work { tile, fit, series } = work;
-    tile.fill(looks, first);
-    let history = tile.history();
-    if lanes::count(history.masks.iter().copied())
-        .to_array()
-        .iter()
-        .any(|&n| i64::from(n) >= i64::from(params.min_clear_history))
-    {
-        fit.fill(&history, params);
-    }
     let end = (first + N_LANES).min(looks.cube.geobox().shape().n_pixels());
     (first..end)
         .map(|index| {
@@ -180,10 +165,7 @@ fn judge_pixel(
         retracted: Vec::new(),
     };
     verdict.state = if n < params.min_clear_history as usize {
-        match unseen(looks, index, 0..looks.n_history).state() {
-            PixelState::Clouded => PixelState::ShortHistory,
-            other => other,
-        }
+        short_history(looks, index)
     } else if n_clear < params.min_clear_monitoring as usize {
         unseen(looks, index, looks.n_history..looks.dates.len()).state()
     } else {
@@ -191,7 +173,8 @@ fn judge_pixel(
         if history.median_ndvi < params.history_ndvi {
             PixelState::BareHistory
         } else {
-            (verdict.finding, verdict.retracted) = monitor::follow(series, n, &history, params);
+            let (followed, _) = monitor::follow(series, n, &history, params);
+            (verdict.finding, verdict.retracted) = followed.findings();
             match verdict.finding {
                 None => PixelState::Stable,
                 Some(finding) if finding.kind == Kind::Cleared => PixelState::Cleared,
@@ -203,26 +186,25 @@ fn judge_pixel(
     verdict
 }
 
+/// The state of a pixel of too few clear looks in the history.
+pub(crate) fn short_history(looks: &Looks, index: usize) -> PixelState {
+    match unseen(looks, index, 0..looks.n_history).state() {
+        PixelState::Clouded => PixelState::ShortHistory,
+        other => other,
+    }
+}
+
 /// How often a pixel was not seen in a range of looks.
-fn unseen(looks: &Looks, index: usize, range: std::ops::Range<usize>) -> Unseen {
+pub(crate) fn unseen(looks: &Looks, index: usize, range: std::ops::Range<usize>) -> Unseen {
     let mut unseen = Unseen::default();
     for time in range {
-        let seen = observation(looks.cube.classes(time)[index]);
-        let is_missing = || {
-            let is_missing = |band| looks.cube.plane(band, time)[index] == MISSING_REFLECTANCE;
-            looks.bands.into_iter().chain(looks.swir22).any(is_missing)
-        };
-        unseen.count(if seen == Observation::Clear && is_missing() {
-            Observation::NoData
-        } else {
-            seen
-        });
+        unseen.count(looks.observation(time, index));
     }
     unseen
 }
 
 /// Median red, green and blue × 10,000 of the last clear looks of a range of the series; 0 = none.
-fn picture(series: &Series, range: std::ops::Range<usize>, params: &Params) -> [u16; 3] {
+pub(crate) fn picture(series: &Series, range: std::ops::Range<usize>, params: &Params) -> [u16; 3] {
     let n_looks = range.len().min(params.picture_looks as usize);
     if n_looks == 0 {
         return [0; 3];

@@ -26,6 +26,15 @@ pub enum Error {
         /// What is allowed.
         most: usize,
     },
+    /// Looks that do not follow those of a memory, or another window.
+    #[error("the looks do not follow those that the memory has, or lie in another window")]
+    OtherLooks,
+    /// What is kept of a pixel cannot be read.
+    #[error("the record of pixel {pixel} cannot be read")]
+    Record {
+        /// Place in the window.
+        pixel: usize,
+    },
     /// A parameter outside its range.
     #[error("{name} must be {range}, not {value}")]
     Parameter {

@@ -31,7 +31,53 @@ pub(crate) struct History {
     pub(crate) barest: [f32; 5],
 }
 
+/// Numbers of a [`History`].
+pub(crate) const N_HISTORY_NUMBERS: usize = N_SERIES * (N_COEFFICIENTS + 3) + 9;
+
 impl History {
+    /// Writes its numbers to the start of a record.
+    pub(crate) fn write_numbers(&self, record: &mut [f32]) {
+        let series = self.coefficients.as_flattened().iter();
+        let numbers = series
+            .chain(&self.scale)
+            .chain(self.range.as_flattened())
+            .chain(&self.barest)
+            .chain([
+                &self.median_ndvi,
+                &self.canopy_scale,
+                &self.water_share,
+                &self.wet_share,
+            ]);
+        for (place, &number) in record.iter_mut().zip(numbers) {
+            *place = number;
+        }
+    }
+
+    /// Reads them, and returns what follows them.
+    pub(crate) fn from_numbers(record: &[f32]) -> Option<(Self, &[f32])> {
+        let (numbers, rest) = record.split_first_chunk::<N_HISTORY_NUMBERS>()?;
+        let (models, numbers) = numbers.split_first_chunk::<{ N_SERIES * N_COEFFICIENTS }>()?;
+        let (scale, numbers) = numbers.split_first_chunk()?;
+        let (range, numbers) = numbers.split_first_chunk::<{ 2 * N_SERIES }>()?;
+        let (barest, numbers) = numbers.split_first_chunk()?;
+        let &[median_ndvi, canopy_scale, water_share, wet_share] = numbers else {
+            return None;
+        };
+        let history = Self {
+            coefficients: std::array::from_fn(|k| {
+                std::array::from_fn(|j| models[k * N_COEFFICIENTS + j])
+            }),
+            scale: *scale,
+            range: std::array::from_fn(|k| [range[2 * k], range[2 * k + 1]]),
+            median_ndvi,
+            canopy_scale,
+            water_share,
+            wet_share,
+            barest: *barest,
+        };
+        Some((history, rest))
+    }
+
     /// What each series should be on a day with these regressors.
     pub(crate) fn expected(&self, regressors: &[f32; N_COEFFICIENTS]) -> [f32; N_SERIES] {
         std::array::from_fn(|k| harmonic::predict(&self.coefficients[k], regressors))

@@ -34,6 +34,15 @@ pub fn bsi(blue: f32, red: f32, nir: f32, swir16: f32) -> f32 {
     }
 }
 
+/// [`bsi`] of four pixels.
+#[inline(always)]
+pub(crate) fn bsi_of_four(blue: f32x4, red: f32x4, nir: f32x4, swir16: f32x4) -> f32x4 {
+    let soil = swir16 + red;
+    let green = nir + blue;
+    let sum = soil + green;
+    ((soil - green) / sum) & sum.simd_gt(f32x4::ZERO)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

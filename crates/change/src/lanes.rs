@@ -66,6 +66,14 @@ pub(crate) fn mask_of(is_true: [f32x4; N_PARTS]) -> Mask {
     narrow(is_true.map(bytemuck::cast))
 }
 
+/// A mask as four masks of four numbers.
+#[inline(always)]
+pub(crate) fn wide_mask(mask: Mask) -> [f32x4; N_PARTS] {
+    let [low, high]: [i16x8; 2] = bytemuck::cast(mask);
+    let parts = [i32x8::from_i16x8(low), i32x8::from_i16x8(high)];
+    bytemuck::cast(parts)
+}
+
 /// Medians and quantiles of series of several pixels, some looks masked.
 ///
 /// Values are found by bisection over integers of the same order, 16 bits at a time: a step counts the keys below a bound,

@@ -13,6 +13,8 @@ pub mod index;
 mod lanes;
 mod map;
 pub mod mask;
+mod memory;
+mod memory_bytes;
 mod monitor;
 mod params;
 mod series;
@@ -20,5 +22,9 @@ mod tile;
 
 pub use detect::{REQUIRED_BANDS, detect, detect_until};
 pub use error::{Error, Result};
-pub use map::{ChangeMap, ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict};
+pub use map::{
+    ChangeMap, ChangedPixel, Finding, Ground, Kind, N_GROUND_NUMBERS, PixelState, PixelVerdict,
+};
+pub use memory::{Memory, Records};
+pub use memory_bytes::checksum;
 pub use params::Params;

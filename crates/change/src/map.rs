@@ -158,6 +158,78 @@ pub struct Ground {
     pub swir22_over_swir16_change: f32,
 }
 
+/// Numbers of a [`Ground`].
+pub const N_GROUND_NUMBERS: usize = 17;
+
+impl Ground {
+    /// Its numbers, in the order of the fields.
+    #[must_use]
+    pub fn to_numbers(&self) -> [f32; N_GROUND_NUMBERS] {
+        let Self {
+            ndvi_before,
+            ndvi_after,
+            bsi_before,
+            bsi_after,
+            red,
+            red_over_swir16,
+            bare_share,
+            brightening,
+            above_barest,
+            new_color,
+            wet_share,
+            red_change,
+            swir16_change,
+            red_over_swir16_change,
+            blue_over_red_change,
+            nir_over_red_change,
+            swir22_over_swir16_change,
+        } = *self;
+        [
+            ndvi_before,
+            ndvi_after,
+            bsi_before,
+            bsi_after,
+            red,
+            red_over_swir16,
+            bare_share,
+            brightening,
+            above_barest,
+            new_color,
+            wet_share,
+            red_change,
+            swir16_change,
+            red_over_swir16_change,
+            blue_over_red_change,
+            nir_over_red_change,
+            swir22_over_swir16_change,
+        ]
+    }
+
+    /// The ground of these numbers.
+    #[must_use]
+    pub fn from_numbers(numbers: &[f32; N_GROUND_NUMBERS]) -> Self {
+        Self {
+            ndvi_before: numbers[0],
+            ndvi_after: numbers[1],
+            bsi_before: numbers[2],
+            bsi_after: numbers[3],
+            red: numbers[4],
+            red_over_swir16: numbers[5],
+            bare_share: numbers[6],
+            brightening: numbers[7],
+            above_barest: numbers[8],
+            new_color: numbers[9],
+            wet_share: numbers[10],
+            red_change: numbers[11],
+            swir16_change: numbers[12],
+            red_over_swir16_change: numbers[13],
+            blue_over_red_change: numbers[14],
+            nir_over_red_change: numbers[15],
+            swir22_over_swir16_change: numbers[16],
+        }
+    }
+}
+
 /// The verdict on one pixel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelVerdict {

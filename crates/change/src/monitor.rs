@@ -3,7 +3,7 @@
 use pitwatch_grid::Day;
 
 use crate::history::{History, is_water};
-use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, quantile};
+use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, Sight, quantile};
 use crate::{Finding, Ground, Kind, Params};
 
 /// Days of a year, by which seasons recur.
@@ -12,43 +12,122 @@ const DAYS_PER_YEAR: f32 = 365.2425;
 /// Most looks whose median can decide; [`Params::check`] holds it.
 const MAX_MEDIAN_LOOKS: usize = 15;
 
-/// Follows the looks after the first `n`, oldest first, and returns the change that stands at the end, and what had alerted
-/// and was taken back.
+/// Follows the looks after the first `n`, oldest first, and returns what stands at the end.
 ///
-/// Excavation goes before cleared ground, since felling is often the step before digging. What is said at a look
-/// depends on that look and earlier ones alone.
+/// What is said at a look depends on that look and earlier ones alone.
 pub(crate) fn follow(
     series: &mut Series,
     n: usize,
     history: &History,
     params: &Params,
-) -> (Option<Finding>, Vec<Finding>) {
+) -> (Followed, Recent) {
     let mut recent = Recent::new(params.median_looks as usize);
-    let mut retracted = Vec::new();
-    let mut excavation = Watch::new(Kind::Excavation, params.provisional_looks);
-    let mut cleared = Watch::new(Kind::Cleared, params.cleared_looks);
+    let mut followed = Followed::new(params);
     let mut before = n.checked_sub(1).map_or(0, |last| series.look[last]);
-    for t in n..series.len() {
-        let expected = history.expected(&series.regressors[t]);
-        if is_residual_cloud(series, t, &expected, params) {
+    let Series {
+        look,
+        day,
+        regressors,
+        values,
+        green,
+        nir,
+        residual,
+        scratch,
+        ..
+    } = series;
+    let mut lowest = |now: Day| {
+        let looks = day[..n].iter().copied().zip(residual.iter().copied());
+        lowest_of_season(scratch, looks, now, params)
+    };
+    for t in n..look.len() {
+        let expected = history.expected(&regressors[t]);
+        let sight = Sight {
+            value: std::array::from_fn(|k| values[k][t]),
+            green: green[t],
+            nir: nir[t],
+        };
+        if is_residual_cloud(&sight, &expected, params) {
             continue;
         }
-        let Some(seen) = recent.push(series, t, &expected, before) else {
-            before = series.look[t];
-            continue;
-        };
-        before = series.look[t];
+        let seen = recent.push(RecentLook {
+            look: look[t],
+            before,
+            seen: Seen::of(&sight, &expected),
+        });
+        before = look[t];
+        if let Some(seen) = seen {
+            followed.step(
+                look[t],
+                day[t],
+                &recent,
+                &seen,
+                history,
+                &mut lowest,
+                params,
+            );
+        }
+    }
+    (followed, recent)
+}
+
+/// What is known of the two kinds of change at one pixel.
+///
+/// Excavation goes before cleared ground, since felling is often the step before digging.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Followed {
+    pub(crate) excavation: Watch,
+    pub(crate) cleared: Watch,
+    /// What had alerted and was taken back.
+    pub(crate) retracted: Vec<Finding>,
+}
+
+impl Followed {
+    pub(crate) fn new(params: &Params) -> Self {
+        Self {
+            excavation: Watch::new(Kind::Excavation, params.provisional_looks),
+            cleared: Watch::new(Kind::Cleared, params.cleared_looks),
+            retracted: Vec::new(),
+        }
+    }
+
+    /// True if a look without evidence changes nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.excavation.is_idle() && self.cleared.is_idle()
+    }
+
+    /// Takes in what the last looks show together.
+    ///
+    /// - `lowest`: the NDVI residual that few looks of the history lie below in the season of a day; `None` = no such look.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a look and what it is compared with; a struct would be built here alone"
+    )]
+    #[inline(always)]
+    pub(crate) fn step(
+        &mut self,
+        look: u32,
+        day: Day,
+        recent: &Recent,
+        seen: &Seen,
+        history: &History,
+        lowest: &mut dyn FnMut(Day) -> Option<f32>,
+        params: &Params,
+    ) {
+        let Self {
+            excavation,
+            cleared,
+            retracted,
+        } = self;
         let evidence = if excavation.is_confirmed() {
             Evidence::NONE
         } else {
-            excavation_evidence(series, n, t, history, &seen, params)
+            excavation_evidence(day, history, seen, lowest, params)
         };
-        let (look, day) = (series.look[t], series.day[t]);
-        let ground = || Ground::of(&seen, history, params);
-        retracted.extend(excavation.step(look, day, evidence, &recent, &seen, &ground, params));
-        excavation.step_green(look, day, &seen, params);
+        let ground = || Ground::of(seen, history, params);
+        retracted.extend(excavation.step(look, day, evidence, recent, seen, &ground, params));
+        excavation.step_green(look, day, seen.expected[NDVI], seen.residual[NDVI], params);
         if excavation.is_confirmed() {
-            continue;
+            return;
         }
         // Where no canopy is expected, its absence says nothing.
         if seen.expected[NDVI] > params.canopy_ndvi {
@@ -59,38 +138,48 @@ pub(crate) fn follow(
                 weight: if is_lost { 1.0 } else { 0.0 },
                 is_core: is_lost,
             };
-            retracted.extend(cleared.step(look, day, evidence, &recent, &seen, &ground, params));
+            retracted.extend(cleared.step(look, day, evidence, recent, seen, &ground, params));
         }
     }
-    let (dug, lost) = (excavation.finding(), cleared.finding());
-    // Up to the alert of excavation the ground was said to be cleared.
-    if let (Some(dug), Some(lost)) = (dug, lost)
-        && lost.alert_look < dug.alert_look
-    {
-        retracted.push(Finding {
-            confirmed_look: lost.confirmed_look.filter(|&look| look < dug.alert_look),
-            retracted_look: Some(dug.alert_look),
-            ..lost
-        });
+
+    /// The change that stands, and what had alerted and was taken back.
+    pub(crate) fn findings(self) -> (Option<Finding>, Vec<Finding>) {
+        let (dug, lost) = (self.excavation.finding(), self.cleared.finding());
+        let mut retracted = self.retracted;
+        // Up to the alert of excavation the ground was said to be cleared.
+        if let (Some(dug), Some(lost)) = (dug, lost)
+            && lost.alert_look < dug.alert_look
+        {
+            retracted.push(Finding {
+                confirmed_look: lost.confirmed_look.filter(|&look| look < dug.alert_look),
+                retracted_look: Some(dug.alert_look),
+                ..lost
+            });
+        }
+        (dug.or(lost), retracted)
     }
-    (dug.or(lost), retracted)
 }
 
 /// True if a look that the scene classification calls clear is haze or cloud: bluer than expected, and whiter than soil.
-fn is_residual_cloud(
-    series: &Series,
-    t: usize,
-    expected: &[f32; N_SERIES],
-    params: &Params,
-) -> bool {
-    let blue = series.values[BLUE][t] - expected[BLUE];
-    let red = series.values[RED][t] - expected[RED];
+fn is_residual_cloud(sight: &Sight, expected: &[f32; N_SERIES], params: &Params) -> bool {
+    let blue = sight.value[BLUE] - expected[BLUE];
+    let red = sight.value[RED] - expected[RED];
     blue > params.cloud_blue_excess && blue > params.cloud_whiteness * red
+}
+
+/// Share of the way from an expected NDVI to bare ground's; 0 where bare ground is what the season brings.
+fn bare_share(expected: f32, residual: f32, params: &Params) -> f32 {
+    let way = expected - params.bare_ndvi;
+    if way > params.arrival_way {
+        -residual / way
+    } else {
+        0.0
+    }
 }
 
 /// What the last clear looks show, each number the median over them.
 #[derive(Debug, Clone, Copy, Default)]
-struct Seen {
+pub(crate) struct Seen {
     value: [f32; N_SERIES],
     expected: [f32; N_SERIES],
     residual: [f32; N_SERIES],
@@ -105,17 +194,17 @@ struct Seen {
 const N_SEEN: usize = 3 * N_SERIES + 4;
 
 impl Seen {
-    fn of(series: &Series, t: usize, expected: &[f32; N_SERIES]) -> Self {
-        let value: [f32; N_SERIES] = std::array::from_fn(|k| series.values[k][t]);
+    pub(crate) fn of(sight: &Sight, expected: &[f32; N_SERIES]) -> Self {
+        let value = sight.value;
         let expected_nir =
             expected[RED] * (1.0 + expected[NDVI]) / (1.0 - expected[NDVI]).max(f32::EPSILON);
         Self {
             value,
             expected: *expected,
             residual: std::array::from_fn(|k| value[k] - expected[k]),
-            green: series.green[t],
-            nir: series.nir[t],
-            bsi: series.bsi(t),
+            green: sight.green,
+            nir: sight.nir,
+            bsi: sight.bsi(),
             expected_bsi: crate::index::bsi(
                 expected[BLUE],
                 expected[RED],
@@ -127,12 +216,7 @@ impl Seen {
 
     /// Share of the way from the expected NDVI to bare ground's; 0 where bare ground is what the season brings.
     fn bare_share(&self, params: &Params) -> f32 {
-        let way = self.expected[NDVI] - params.bare_ndvi;
-        if way > params.arrival_way {
-            -self.residual[NDVI] / way
-        } else {
-            0.0
-        }
+        bare_share(self.expected[NDVI], self.residual[NDVI], params)
     }
 
     /// Distance outside the pixel's own range of colors, in scales.
@@ -168,7 +252,7 @@ impl Seen {
     }
 
     /// The upper median of each number. The looks are sorted number by number, all numbers of two looks in one step.
-    fn median(looks: &[RecentLook]) -> Self {
+    pub(crate) fn median(looks: &[RecentLook]) -> Self {
         // Three looks, the usual number, are sorted without a buffer for more.
         if let [a, b, c] = looks {
             let mut sorted = [a, b, c].map(|look| look.seen.to_array());
@@ -200,21 +284,21 @@ impl Seen {
 }
 
 /// The last clear looks, oldest first.
-struct Recent {
-    n_looks: usize,
-    looks: Vec<RecentLook>,
+pub(crate) struct Recent {
+    pub(crate) n_looks: usize,
+    pub(crate) looks: Vec<RecentLook>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct RecentLook {
-    look: u32,
+pub(crate) struct RecentLook {
+    pub(crate) look: u32,
     /// The clear look before it.
-    before: u32,
-    seen: Seen,
+    pub(crate) before: u32,
+    pub(crate) seen: Seen,
 }
 
 impl Recent {
-    fn new(n_looks: usize) -> Self {
+    pub(crate) fn new(n_looks: usize) -> Self {
         Self {
             n_looks,
             looks: Vec::with_capacity(n_looks),
@@ -222,21 +306,12 @@ impl Recent {
     }
 
     /// Adds a look; returns what the last looks show together, once there are enough.
-    fn push(
-        &mut self,
-        series: &Series,
-        t: usize,
-        expected: &[f32; N_SERIES],
-        before: u32,
-    ) -> Option<Seen> {
+    #[inline(always)]
+    fn push(&mut self, look: RecentLook) -> Option<Seen> {
         if self.looks.len() == self.n_looks {
             self.looks.remove(0);
         }
-        self.looks.push(RecentLook {
-            look: series.look[t],
-            before,
-            seen: Seen::of(series, t, expected),
-        });
+        self.looks.push(look);
         (self.looks.len() == self.n_looks).then(|| Seen::median(&self.looks))
     }
 
@@ -328,11 +403,10 @@ impl Ground {
 
 /// Departure from the pixel's own history *and* arrival at bare ground or water.
 fn excavation_evidence(
-    series: &mut Series,
-    n: usize,
-    t: usize,
+    day: Day,
     history: &History,
     seen: &Seen,
+    lowest: &mut dyn FnMut(Day) -> Option<f32>,
     params: &Params,
 ) -> Evidence {
     let drop = -seen.residual[NDVI];
@@ -369,7 +443,14 @@ fn excavation_evidence(
     }
     let has_arrived =
         is_drop && share > params.arrival_share && seen.value[NDVI] < history.range[NDVI][0];
-    if has_arrived && is_new_for_season(series, n, t, history, seen, params) {
+    // The drop must be deeper than what the history showed in the same season: fields that lie bare at shifting dates and
+    // ground that burns in some years are told apart by it.
+    let is_new_for_season = |lowest: Option<f32>| {
+        lowest.is_none_or(|lowest| {
+            seen.residual[NDVI] < lowest - params.season_margin * history.scale[NDVI]
+        })
+    };
+    if has_arrived && is_new_for_season(lowest(day)) {
         let is_brighter = seen.residual[RED] > params.departure_red * history.scale[RED];
         return Evidence {
             weight: if is_brighter { 1.0 } else { params.dark_weight },
@@ -379,79 +460,68 @@ fn excavation_evidence(
     Evidence::NONE
 }
 
-/// True if the NDVI drop is deeper than what the history showed in the same season: fields that lie bare at shifting
-/// dates and ground that burns in some years are told apart by it.
-fn is_new_for_season(
-    series: &mut Series,
-    n: usize,
-    t: usize,
-    history: &History,
-    seen: &Seen,
+/// The NDVI residual below which a share `season_share` of the history lies in the season of a day; `None` where the history
+/// has no look of that season.
+///
+/// - `looks`: days and residuals of the history.
+pub(crate) fn lowest_of_season(
+    scratch: &mut Vec<i32>,
+    looks: impl Iterator<Item = (Day, f32)> + Clone,
+    now: Day,
     params: &Params,
-) -> bool {
-    let Series {
-        day,
-        residual,
-        scratch,
-        ..
-    } = series;
+) -> Option<f32> {
     let season = |day: Day| (day.0 as f32).rem_euclid(DAYS_PER_YEAR);
-    let now = season(day[t]);
+    let now = season(now);
     let is_season = |day: Day| {
         let apart = (season(day) - now).abs();
         apart.min(DAYS_PER_YEAR - apart) <= params.season_days
     };
-    let of_season = || {
-        day[..n]
-            .iter()
-            .zip(residual.iter())
-            .filter(|&(&day, _)| is_season(day))
-            .map(|(_, &residual)| residual)
-    };
-    if of_season().next().is_none() {
-        return true;
-    }
-    let lowest = quantile(scratch, of_season(), params.season_share);
-    seen.residual[NDVI] < lowest - params.season_margin * history.scale[NDVI]
+    let mut of_season = looks
+        .filter(|&(day, _)| is_season(day))
+        .map(|(_, residual)| residual)
+        .peekable();
+    of_season.peek()?;
+    Some(quantile(scratch, of_season, params.season_share))
 }
 
 /// Follows one kind of change at one pixel from look to look.
-struct Watch {
-    kind: Kind,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Watch {
+    pub(crate) kind: Kind,
     /// Looks in a row for a provisional alert.
-    needed: f32,
-    run: f32,
-    n_without: u32,
-    change: (u32, u32),
+    pub(crate) needed: f32,
+    pub(crate) run: f32,
+    pub(crate) n_without: u32,
+    pub(crate) change: (u32, u32),
     /// The look of this run from which the evidence was plain enough to start an object.
-    core_look: Option<u32>,
-    alert: Option<Alerted>,
+    pub(crate) core_look: Option<u32>,
+    pub(crate) alert: Option<Alerted>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Alerted {
-    look: u32,
-    day: Day,
-    change: (u32, u32),
-    n_with: u32,
-    n_looks: u32,
-    at_alert: Ground,
-    at_confirmation: Ground,
-    confirmed_look: Option<u32>,
-    green: Green,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Alerted {
+    pub(crate) look: u32,
+    pub(crate) day: Day,
+    pub(crate) change: (u32, u32),
+    pub(crate) n_with: u32,
+    pub(crate) n_looks: u32,
+    pub(crate) at_alert: Ground,
+    pub(crate) at_confirmation: Ground,
+    pub(crate) confirmed_look: Option<u32>,
+    pub(crate) green: Green,
 }
 
 /// What green seasons after an alert have shown.
-#[derive(Debug, Clone, Copy, Default)]
-struct Green {
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Green {
     /// Looks in a row that show the ground greened, and that show it bare.
-    runs: [u32; 2],
-    greened_look: Option<u32>,
-    stayed_bare_look: Option<u32>,
+    pub(crate) runs: [u32; 2],
+    pub(crate) greened_look: Option<u32>,
+    pub(crate) stayed_bare_look: Option<u32>,
 }
 
 impl Watch {
-    fn new(kind: Kind, needed: f32) -> Self {
+    pub(crate) fn new(kind: Kind, needed: f32) -> Self {
         Self {
             kind,
             needed,
@@ -463,7 +533,12 @@ impl Watch {
         }
     }
 
-    fn is_confirmed(&self) -> bool {
+    /// True if nothing stands and no evidence runs. `n_without` and `change` then say nothing: a look with evidence sets them.
+    fn is_idle(&self) -> bool {
+        self.alert.is_none() && self.run == 0.0
+    }
+
+    pub(crate) fn is_confirmed(&self) -> bool {
         self.alert
             .is_some_and(|alert| alert.confirmed_look.is_some())
     }
@@ -539,14 +614,23 @@ impl Watch {
     }
 
     /// Notes what a look in a green season says of ground that alerted long enough before.
-    fn step_green(&mut self, look: u32, day: Day, seen: &Seen, params: &Params) {
+    ///
+    /// - `expected`, `residual`: NDVI's, medians over the last looks.
+    pub(crate) fn step_green(
+        &mut self,
+        look: u32,
+        day: Day,
+        expected: f32,
+        residual: f32,
+        params: &Params,
+    ) {
         let Some(alert) = &mut self.alert else { return };
-        let is_green_season = seen.expected[NDVI] - params.bare_ndvi > params.green_way;
+        let is_green_season = expected - params.bare_ndvi > params.green_way;
         let is_after = i64::from(day.0) - i64::from(alert.day.0) >= i64::from(params.green_up_days);
         if !is_green_season || !is_after {
             return;
         }
-        let share = seen.bare_share(params);
+        let share = bare_share(expected, residual, params);
         let green = &mut alert.green;
         let shown = [
             share < params.greened_share,

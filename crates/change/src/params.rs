@@ -242,7 +242,13 @@ impl Params {
         positive("cleared_drop", self.cleared_drop)?;
         positive("cleared_departure", self.cleared_departure)?;
         positive("cleared_looks", self.cleared_looks)?;
-        some("picture_looks", self.picture_looks)
+        within(
+            "picture_looks",
+            self.picture_looks as f32,
+            1.0,
+            99.0,
+            "between 1 and 99",
+        )
     }
 }
 

@@ -1,7 +1,8 @@
 use pitwatch_grid::Day;
 
-use crate::harmonic::N_COEFFICIENTS;
+use crate::harmonic::{self, N_COEFFICIENTS};
 use crate::index;
+use crate::tile::{N_BANDS, REFLECTANCE_SCALE};
 
 /// The series that are modelled, in this order.
 pub(crate) const NDVI: usize = 0;
@@ -12,10 +13,19 @@ pub(crate) const SWIR22: usize = 4;
 pub(crate) const N_SERIES: usize = 5;
 
 /// When a look was taken, and what the seasonal model needs of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct LookDate {
     pub(crate) day: Day,
     pub(crate) regressors: [f32; N_COEFFICIENTS],
+}
+
+impl LookDate {
+    pub(crate) fn of(day: Day) -> Self {
+        Self {
+            day,
+            regressors: harmonic::regressors(day.season_angle()),
+        }
+    }
 }
 
 /// The clear looks at one pixel, oldest first, as a structure of arrays.
@@ -51,14 +61,37 @@ impl Series {
     pub(crate) fn len(&self) -> usize {
         self.look.len()
     }
+}
 
-    /// Bare soil index of a look.
-    pub(crate) fn bsi(&self, t: usize) -> f32 {
+/// What one clear look shows of a pixel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    pub(crate) value: [f32; N_SERIES],
+    pub(crate) green: f32,
+    pub(crate) nir: f32,
+}
+
+impl Sight {
+    /// What digital numbers of blue, green, red, nir, swir16 and swir22 show.
+    pub(crate) fn of(numbers: [i16; N_BANDS]) -> Self {
+        let [blue, green, red, nir, swir16, swir22] =
+            numbers.map(|number| f32::from(number) * REFLECTANCE_SCALE);
+        let mut value = [0.0; N_SERIES];
+        value[NDVI] = index::ndvi(red, nir);
+        value[BLUE] = blue;
+        value[RED] = red;
+        value[SWIR16] = swir16;
+        value[SWIR22] = swir22;
+        Self { value, green, nir }
+    }
+
+    /// Bare soil index.
+    pub(crate) fn bsi(&self) -> f32 {
         index::bsi(
-            self.values[BLUE][t],
-            self.values[RED][t],
-            self.nir[t],
-            self.values[SWIR16][t],
+            self.value[BLUE],
+            self.value[RED],
+            self.nir,
+            self.value[SWIR16],
         )
     }
 }

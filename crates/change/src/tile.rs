@@ -1,19 +1,20 @@
 //! A few pixels of a cube beside each other, look by look: what the fit works on.
 
-use pitwatch_grid::{Cube, MISSING_REFLECTANCE, NOT_ACQUIRED};
+use pitwatch_grid::{Band, Cube, Day, MISSING_REFLECTANCE, NOT_ACQUIRED};
 use wide::f32x4;
 
-use crate::Params;
 use crate::harmonic::N_COEFFICIENTS;
 use crate::index;
 use crate::lanes::{self, Integers, Lanes, Mask, N_LANES};
+use crate::mask::{Observation, may_be_bright_ground, observation};
 use crate::series::{BLUE, LookDate, N_SERIES, RED, SWIR16, SWIR22, Series};
+use crate::{Error, Params, REQUIRED_BANDS, Result};
 
 /// Reflectance is held × 10,000 in a [`Cube`].
 pub(crate) const REFLECTANCE_SCALE: f32 = 1e-4;
 
 /// The bands of a tile, in this order.
-const N_BANDS: usize = 6;
+pub(crate) const N_BANDS: usize = 6;
 
 /// A cube, and where in it are the bands and the looks that are worked on.
 pub(crate) struct Looks<'a> {
@@ -29,6 +30,89 @@ pub(crate) struct Looks<'a> {
     pub(crate) bright: [i16; 256],
     pub(crate) tailings: Tailings,
     pub(crate) n_history: usize,
+}
+
+impl<'a> Looks<'a> {
+    /// All looks of a cube, or those before the day `until`.
+    ///
+    /// # Errors
+    ///
+    /// If a required band is missing.
+    pub(crate) fn new(
+        cube: &'a Cube,
+        monitor_from: Day,
+        until: Option<Day>,
+        params: &Params,
+    ) -> Result<Self> {
+        let mut bands = [0; REQUIRED_BANDS.len()];
+        for (place, band) in bands.iter_mut().zip(REQUIRED_BANDS) {
+            *place = cube.band_index(band).ok_or(Error::MissingBand {
+                band: band.common_name(),
+            })?;
+        }
+        let dates: Vec<LookDate> = cube
+            .days()
+            .iter()
+            .take_while(|&&day| until.is_none_or(|until| day < until))
+            .map(|&day| LookDate::of(day))
+            .collect();
+        Ok(Self {
+            cube,
+            bands,
+            swir22: cube.band_index(Band::Swir22),
+            n_history: dates.partition_point(|date| date.day < monitor_from),
+            dates,
+            clear: std::array::from_fn(|class| {
+                -i16::from(u8::try_from(class).map(observation) == Ok(Observation::Clear))
+            }),
+            bright: std::array::from_fn(|class| {
+                -i16::from(u8::try_from(class).is_ok_and(may_be_bright_ground))
+            }),
+            tailings: Tailings::new(params),
+        })
+    }
+
+    /// Which of the pixels of a tile a look shows, and the digital numbers of its bands; `None` if it shows none of them.
+    #[inline(always)]
+    pub(crate) fn seen(&self, time: usize, first: usize) -> Option<(Mask, [Integers; N_BANDS])> {
+        let classes = part(self.cube.classes(time), first, NOT_ACQUIRED);
+        let mut mask = Mask::new(classes.map(|class| self.clear[usize::from(class)]));
+        let bright = Mask::new(classes.map(|class| self.bright[usize::from(class)]));
+        if !(mask | bright).any() {
+            return None;
+        }
+        let band = |band| {
+            Integers::new(part(
+                self.cube.plane(band, time),
+                first,
+                MISSING_REFLECTANCE,
+            ))
+        };
+        let [blue, green, red, nir, swir16] = self.bands.map(band);
+        let swir22 = self.swir22.map_or(Integers::ZERO, band);
+        if bright.any() {
+            mask |= bright & self.tailings.are_bare(blue, red);
+        }
+        let bands: [Integers; N_BANDS] = [blue, green, red, nir, swir16, swir22];
+        for values in bands {
+            mask &= !values.simd_eq(Integers::splat(MISSING_REFLECTANCE));
+        }
+        mask.any().then_some((mask, bands))
+    }
+
+    /// What a look says of a pixel.
+    pub(crate) fn observation(&self, time: usize, index: usize) -> Observation {
+        let seen = observation(self.cube.classes(time)[index]);
+        let is_missing = || {
+            let is_missing = |band| self.cube.plane(band, time)[index] == MISSING_REFLECTANCE;
+            self.bands.into_iter().chain(self.swir22).any(is_missing)
+        };
+        if seen == Observation::Clear && is_missing() {
+            Observation::NoData
+        } else {
+            seen
+        }
+    }
 }
 
 /// What tells bright bare ground from cloud, in the units of a [`Cube`].
@@ -100,31 +184,10 @@ impl Tile {
             if time == looks.n_history {
                 self.n_history = self.looks.len();
             }
-            let classes = part(looks.cube.classes(time), first, NOT_ACQUIRED);
-            let mut mask = Mask::new(classes.map(|class| looks.clear[usize::from(class)]));
-            let bright = Mask::new(classes.map(|class| looks.bright[usize::from(class)]));
-            if !(mask | bright).any() {
+            let Some((mask, bands)) = looks.seen(time, first) else {
                 continue;
-            }
-            let band = |band| {
-                Integers::new(part(
-                    looks.cube.plane(band, time),
-                    first,
-                    MISSING_REFLECTANCE,
-                ))
             };
-            let [blue, green, red, nir, swir16] = looks.bands.map(band);
-            let swir22 = looks.swir22.map_or(Integers::ZERO, band);
-            if bright.any() {
-                mask |= bright & looks.tailings.are_bare(blue, red);
-            }
-            let bands: [Integers; N_BANDS] = [blue, green, red, nir, swir16, swir22];
-            for values in bands {
-                mask &= !values.simd_eq(Integers::splat(MISSING_REFLECTANCE));
-            }
-            if !mask.any() {
-                continue;
-            }
+            let [blue, _, red, nir, swir16, swir22] = bands;
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "an area has far fewer than 2^32 looks"
@@ -156,6 +219,11 @@ impl Tile {
         if looks.n_history == looks.dates.len() {
             self.n_history = self.looks.len();
         }
+    }
+
+    /// Digital numbers of one of the pixels at a place among the tile's looks.
+    pub(crate) fn numbers(&self, place: u32, lane: usize) -> [i16; N_BANDS] {
+        std::array::from_fn(|band| self.bands[band][place as usize].as_array()[lane])
     }
 
     /// The looks before the monitoring.

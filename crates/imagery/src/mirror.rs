@@ -18,7 +18,7 @@ use geo::{BoundingRect, MultiPolygon};
 use md5::Md5;
 use pitwatch_grid::{GeoBox, Shape, format_time};
 use pitwatch_scenes::net::bare;
-use pitwatch_scenes::storage::{Listing, Lock, Locking, Storage, hash_file};
+use pitwatch_scenes::storage::{Hashes, Listing, Lock, Locking, Storage, hash_file};
 use pitwatch_scenes::{SOURCE_PROPERTY, Scene};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -62,7 +62,7 @@ pub struct Damage {
 pub struct Checked {
     /// Scenes.
     pub n_scenes: usize,
-    /// Files of theirs that were read.
+    /// Files of theirs that are whole.
     pub n_files: usize,
     /// Their bytes.
     pub n_bytes: u64,
@@ -290,13 +290,13 @@ impl Mirror {
         self.put(COLLECTION, &pretty(&collection)?)
     }
 
-    /// Reads every file and compares it with what its item says.
+    /// Compares every file with what its item says, and reads those that are not known to be as they were.
     ///
     /// # Errors
     ///
     /// If the mirror cannot be listed.
-    pub fn check(&self) -> Result<Checked> {
-        check(&self.storage)
+    pub fn check(&self, known: &Hashes) -> Result<Checked> {
+        check(&self.storage, known)
     }
 
     /// Removes what no item names: files of interrupted work and scenes that were never completed. Returns their paths or
@@ -343,12 +343,14 @@ impl Mirror {
     }
 }
 
-/// Reads every file of an area's mirror and compares it with what its item says, without holding the mirror.
+/// Compares every file of an area's mirror with what its item says, without holding the mirror.
+///
+/// - `known`: checksums of files that are not read where they are as they were; none reads all.
 ///
 /// # Errors
 ///
 /// If it cannot be listed.
-pub fn check(area: &Storage) -> Result<Checked> {
+pub fn check(area: &Storage, known: &Hashes) -> Result<Checked> {
     let listing = area.list().map_err(at("list", area, ""))?;
     let mut checked = Checked::default();
     let mut files: Vec<(String, String, u64, String)> = Vec::new();
@@ -367,7 +369,9 @@ pub fn check(area: &Storage) -> Result<Checked> {
         }
     }
     let names: Vec<String> = files.iter().map(|file| file.1.clone()).collect();
-    for ((scene, name, n_bytes, sha256), found) in files.into_iter().zip(area.hash_all(&names)) {
+    for ((scene, name, n_bytes, sha256), found) in
+        files.into_iter().zip(area.hash_all(&names, known))
+    {
         let reason = match found {
             Err(error) => format!("it cannot be read: {error}"),
             Ok((length, _)) if length != n_bytes => {

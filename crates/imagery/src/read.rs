@@ -307,10 +307,35 @@ impl Reader {
     ///
     /// If `quarantined` is not as long as [`Reader::looks`], or if it is called from an asynchronous task.
     pub fn read(&self, geobox: &GeoBox, quarantined: &[bool]) -> Result<(Cube, Vec<ReadFailure>)> {
+        self.read_looks(geobox, quarantined, 0..self.looks.len())
+    }
+
+    /// Reads some of the looks over one window, as [`Reader::read`] reads all of them.
+    ///
+    /// - `range`: places in [`Reader::looks`]; the cube's first look is the first of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Reader::read`], or if there are no such looks.
+    pub fn read_looks(
+        &self,
+        geobox: &GeoBox,
+        quarantined: &[bool],
+        range: Range<usize>,
+    ) -> Result<(Cube, Vec<ReadFailure>)> {
         assert_eq!(
             quarantined.len(),
             self.looks.len(),
             "one mark of quarantine a look"
+        );
+        let (looks, parts, quarantined) = (
+            &self.looks[range.clone()],
+            &self.parts[range.clone()],
+            &quarantined[range],
         );
         if !geobox.is_aligned(&self.lattice) {
             return Err(Error::OffLattice {
@@ -320,10 +345,9 @@ impl Reader {
                 lattice_resolution_m: self.lattice.resolution_m(),
             });
         }
-        let days = self.looks.iter().map(|look| Day::of(look.time)).collect();
+        let days = looks.iter().map(|look| Day::of(look.time)).collect();
         let mut cube = Cube::empty(geobox.clone(), days, self.bands.clone());
-        let firsts: Vec<Option<&Scene>> = self
-            .parts
+        let firsts: Vec<Option<&Scene>> = parts
             .iter()
             .map(|parts| {
                 Some(
@@ -337,21 +361,20 @@ impl Reader {
         let mut failures: Vec<ReadFailure> = self
             .read_scenes(&firsts, &self.lattice, quarantined, &mut cube)
             .into_iter()
-            .map(|failed| self.failure(&failed, 0))
+            .map(|failed| {
+                let part = &parts[failed.look][0];
+                failure_of(&failed, part, &looks[failed.look].scenes[0].id)
+            })
             .collect();
-        for (look, parts) in self.parts.iter().enumerate() {
+        for (look, parts) in parts.iter().enumerate() {
             for (index, part) in parts.iter().enumerate() {
                 let is_read = index == 0 && part.own_lattice.is_none();
                 if is_read || (quarantined[look] && part.own_lattice.is_some()) {
                     continue;
                 }
                 let failed = self.fill_from(part, look, quarantined[look], &mut cube)?;
-                failures.extend(failed.iter().map(|failed| {
-                    let mut failed =
-                        self.failure_of(failed, part, &self.looks[look].scenes[index].id);
-                    failed.scene.clone_from(&self.looks[look].scenes[index].id);
-                    failed
-                }));
+                let id = &looks[look].scenes[index].id;
+                failures.extend(failed.iter().map(|failed| failure_of(failed, part, id)));
             }
         }
         Ok((cube, failures))
@@ -392,23 +415,6 @@ impl Reader {
         };
         merge(&own, cube, look);
         Ok(failed)
-    }
-
-    fn failure(&self, failed: &Failed, index: usize) -> ReadFailure {
-        let part = &self.parts[failed.look][index];
-        self.failure_of(failed, part, &self.looks[failed.look].scenes[index].id)
-    }
-
-    #[expect(clippy::unused_self, reason = "beside the function that calls it")]
-    fn failure_of(&self, failed: &Failed, part: &Part, id: &str) -> ReadFailure {
-        ReadFailure {
-            scene: id.to_owned(),
-            href: part.scene.asset(failed.slot).href.to_string(),
-            reason: format!(
-                "its block in row {}, column {} cannot be read: {}",
-                failed.block.row, failed.block.col, failed.defect
-            ),
-        }
     }
 
     /// Reads scenes that lie on one lattice, one a look of the cube.
@@ -489,6 +495,17 @@ impl Reader {
                 .await
         });
         (jobs, fetch)
+    }
+}
+
+fn failure_of(failed: &Failed, part: &Part, id: &str) -> ReadFailure {
+    ReadFailure {
+        scene: id.to_owned(),
+        href: part.scene.asset(failed.slot).href.to_string(),
+        reason: format!(
+            "its block in row {}, column {} cannot be read: {}",
+            failed.block.row, failed.block.col, failed.defect
+        ),
     }
 }
 

@@ -9,15 +9,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use pitwatch_change::{ChangedPixel, Finding, Ground, Kind, PixelState, PixelVerdict, mask};
+use pitwatch_change::{
+    ChangedPixel, Finding, Ground, Kind, Memory, N_GROUND_NUMBERS, PixelState, PixelVerdict,
+    Records, mask,
+};
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
 
 use crate::config::Pipeline;
+use crate::memo::{Kept, Memos, NewFit};
 
 /// Bytes that the verdict on a pixel takes while its block is worked on: in its row, and in the map the rows become.
 const VERDICT_BYTES: usize = 2 * size_of::<PixelVerdict>();
+/// Bytes that the memory of a pixel takes with the usual numbers of looks for a decision and a picture, copies beside it.
+const MEMORY_BYTES: usize = 512;
 
 /// The result of a cell, `(y, x)`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +56,8 @@ pub(crate) struct CellWork<'a> {
     pub(crate) block_bytes: usize,
     /// Where result files are.
     pub(crate) folder: &'a Path,
+    /// What is kept for the next run.
+    pub(crate) memos: Option<&'a Memos>,
 }
 
 /// The first day of the replay of the history.
@@ -150,9 +158,9 @@ impl CellWork<'_> {
     pub(crate) fn failed(&self, cell: Window, reason: String) -> Result<CellResult> {
         let geobox = self.geobox.window(cell);
         let mut result = CellResult::new(cell.shape().n_pixels(), self.reader.looks().len());
-        let inside = self.region.map(|region| region.mask(&geobox)).transpose()?;
+        let inside = self.inside(&geobox)?;
         for (index, state) in result.state.iter_mut().enumerate() {
-            if inside.as_ref().is_none_or(|inside| inside[index]) {
+            if inside[index] {
                 *state = PixelState::ReadFailed as u8;
                 result.clear_looks[index] = 0;
                 result.last_clear_date[index] = 0;
@@ -177,11 +185,121 @@ impl CellWork<'_> {
     }
 
     fn detect(&self, cell: Window) -> Result<CellResult> {
+        // Where the memory of a cell would take most of the room, blocks go before it.
+        let memory_bytes = cell.shape().n_pixels() * MEMORY_BYTES;
+        let memos = self.memos.filter(|_| 2 * memory_bytes <= self.block_bytes);
+        if let Some(memos) = memos
+            && let Some(kept) = memos.read(cell, &self.pipeline.change)
+            && let Some(result) = self.go_on(cell, kept, memos, self.block_bytes - memory_bytes)?
+        {
+            return Ok(result);
+        }
+        let block_bytes = self.block_bytes - memos.map_or(0, |_| memory_bytes);
+        let mut new = memos.map(|memos| NewMemo::new(memos, cell));
+        let result = self.detect_all(cell, block_bytes, new.as_mut())?;
+        // What could not be read may be readable at another time.
+        if let Some(new) = new.filter(|_| result.failures.is_empty()) {
+            // A memo that cannot be written costs the next run time and nothing else.
+            let _ = new.finish(&result);
+        }
+        Ok(result)
+    }
+
+    /// The result of a cell from its memo and the looks that are new; `None` if it cannot be had so.
+    fn go_on(
+        &self,
+        cell: Window,
+        kept: Kept,
+        memos: &Memos,
+        bytes: usize,
+    ) -> Result<Option<CellResult>> {
+        let Kept {
+            mut memory,
+            mut fit,
+            n_clear,
+            replayed,
+            n_replayed,
+        } = kept;
+        let looks = self.reader.looks();
+        let n_kept = n_clear.len();
+        let is_history = |look: usize| Day::of(looks[look].time) < self.pipeline.monitor_from;
+        if n_kept < looks.len() && is_history(n_kept) {
+            return Ok(None);
+        }
+        let geobox = self.geobox.window(cell);
+        let inside = self.inside(&geobox)?;
+        let mut result = CellResult::new(cell.shape().n_pixels(), looks.len());
+        result.n_clear[..n_kept].copy_from_slice(&n_clear);
+        result.replayed = replayed;
+        result.n_replayed = n_replayed;
+        let n_bands = self.reader.bands().len();
+        let look_bytes = Cube::n_bytes(cell.shape().n_pixels(), 1, n_bands);
+        let n_at_a_time = (bytes / look_bytes)
+            .saturating_sub(self.reader.looks_beside())
+            .max(1);
+        let mut first = n_kept;
+        while first < looks.len() {
+            let range = first..looks.len().min(first + n_at_a_time);
+            first = range.end;
+            let (cube, failures) =
+                self.reader
+                    .read_looks(&geobox, self.quarantined, range.clone())?;
+            if !failures.is_empty() {
+                return Ok(None);
+            }
+            count_clear(&cube, &inside, &mut result.n_clear[range]);
+            let mut record = |pixel: usize, record: &mut [f32]| fit.record(pixel, record);
+            let stepped = memory.step(&cube, &self.pipeline.change, &mut record);
+            if stepped.is_err() {
+                return Ok(None);
+            }
+        }
+        let origin = geobox.lattice_origin();
+        let verdicts = memory.verdicts(&self.pipeline.change);
+        for (place, verdict) in verdicts.enumerate().filter(|&(place, _)| inside[place]) {
+            let at = LatticePixel {
+                row: origin.row + (place / cell.width) as i64,
+                col: origin.col + (place % cell.width) as i64,
+            };
+            result.set(place, at, &verdict);
+        }
+        if n_kept < looks.len() {
+            // As above.
+            let _ = memos.write(
+                cell,
+                &memory,
+                fit.checksum(),
+                &result.n_clear,
+                &result.replayed,
+                n_replayed,
+            );
+        }
+        Ok(Some(result))
+    }
+
+    /// Which pixels of a window are of the area.
+    fn inside(&self, geobox: &GeoBox) -> Result<Vec<bool>> {
+        Ok(match self.region {
+            Some(region) => region.mask(geobox)?,
+            None => vec![true; geobox.shape().n_pixels()],
+        })
+    }
+
+    /// The result of a cell from all looks.
+    fn detect_all(
+        &self,
+        cell: Window,
+        block_bytes: usize,
+        mut new: Option<&mut NewMemo>,
+    ) -> Result<CellResult> {
         let n_looks = self.reader.looks().len();
         let mut result = CellResult::new(cell.shape().n_pixels(), n_looks);
         let n_held = n_looks + self.reader.looks_beside();
-        let max_pixels = self.block_bytes / bytes_per_pixel(n_held, self.reader.bands().len());
-        for block in blocks(cell, max_pixels) {
+        let per_pixel = bytes_per_pixel(n_held, self.reader.bands().len());
+        let kept_per_pixel = new
+            .as_ref()
+            .map_or(0, |_| MEMORY_BYTES + Records::n_bytes(n_looks));
+        for block in blocks(cell, block_bytes / (per_pixel + kept_per_pixel)) {
             let geobox = self.geobox.window(block);
             let (cube, failures) = self.reader.read(&geobox, self.quarantined)?;
             let failures = failures.into_iter().map(|failure| {
@@ -189,21 +307,8 @@ impl CellWork<'_> {
                 (failure.scene, reason)
             });
             merge_failures(&mut result.failures, failures);
-            let inside = match self.region {
-                Some(region) => region.mask(&geobox)?,
-                None => vec![true; geobox.shape().n_pixels()],
-            };
-            for (time, n_clear) in result.n_clear.iter_mut().enumerate() {
-                let is_clear = |(&class, &inside): (&u8, &bool)| {
-                    inside && mask::observation(class) == mask::Observation::Clear
-                };
-                *n_clear += cube
-                    .classes(time)
-                    .iter()
-                    .zip(&inside)
-                    .filter(|&pixel| is_clear(pixel))
-                    .count() as u64;
-            }
+            let inside = self.inside(&geobox)?;
+            count_clear(&cube, &inside, &mut result.n_clear);
             let origin = geobox.lattice_origin();
             // Row and column in the block of each pixel of the area.
             let places = || {
@@ -234,17 +339,100 @@ impl CellWork<'_> {
                     result.replayed.extend(verdict.changes(at(row, col)));
                 }
             }
-            let map = pitwatch_change::detect(&cube, monitor_from, &self.pipeline.change)?;
-            for (index, row, col) in places() {
-                let place =
-                    (block.row - cell.row + row) * cell.width + (block.col - cell.col + col);
-                result.set(place, at(row, col), &map.pixels[index]);
+            let (row, col) = (block.row - cell.row, block.col - cell.col);
+            let map = match &mut new {
+                None => pitwatch_change::detect(&cube, monitor_from, &self.pipeline.change)?,
+                Some(new) => {
+                    let (memory, records) = Memory::of(&cube, monitor_from, &self.pipeline.change)?;
+                    let map = memory.map(&geobox, &self.pipeline.change);
+                    new.add(&memory, &records, block, row, col);
+                    map
+                }
+            };
+            for (index, in_row, in_col) in places() {
+                let place = (row + in_row) * cell.width + (col + in_col);
+                result.set(place, at(in_row, in_col), &map.pixels[index]);
             }
         }
         // The findings of a pixel are in order of time already.
         result.changed.sort_by_key(|pixel| pixel.at);
         result.replayed.sort_by_key(|pixel| pixel.at);
         Ok(result)
+    }
+}
+
+/// Adds to the looks of a cube how many pixels of the area they saw clear.
+fn count_clear(cube: &Cube, inside: &[bool], n_clear: &mut [u64]) {
+    for (time, n_clear) in n_clear.iter_mut().enumerate() {
+        let is_clear = |(&class, &inside): (&u8, &bool)| {
+            inside && mask::observation(class) == mask::Observation::Clear
+        };
+        *n_clear += cube
+            .classes(time)
+            .iter()
+            .zip(inside)
+            .filter(|&pixel| is_clear(pixel))
+            .count() as u64;
+    }
+}
+
+/// The memo of a cell while its blocks are worked on.
+struct NewMemo<'a> {
+    memos: &'a Memos,
+    cell: Window,
+    /// The cell's memory and its fit's file, from the first block on; `None` again once a file cannot be written.
+    begun: Option<(Memory, NewFit)>,
+    is_lost: bool,
+}
+
+impl<'a> NewMemo<'a> {
+    fn new(memos: &'a Memos, cell: Window) -> Self {
+        Self {
+            memos,
+            cell,
+            begun: None,
+            is_lost: false,
+        }
+    }
+
+    /// Adds a block that begins at a row and a column of the cell.
+    fn add(&mut self, memory: &Memory, records: &Records, block: Window, row: usize, col: usize) {
+        let width = self.cell.width;
+        let mut add = || -> std::io::Result<()> {
+            let (whole, fit) = match &mut self.begun {
+                Some(begun) => begun,
+                None => {
+                    let fit = self.memos.new_fit(self.cell, memory.n_history())?;
+                    let whole = Memory::for_parts(self.cell.shape().n_pixels(), memory);
+                    self.begun.insert((whole, fit))
+                }
+            };
+            whole.place(memory, |pixel| {
+                (row + pixel / block.width) * width + col + pixel % block.width
+            });
+            fit.write(records, block, row, col)
+        };
+        if !self.is_lost && add().is_err() {
+            self.is_lost = true;
+            self.begun = None;
+        }
+    }
+
+    fn finish(self, result: &CellResult) -> std::io::Result<()> {
+        let Some((memory, fit)) = self.begun else {
+            return Ok(());
+        };
+        let fit_checksum = self.memos.finish_fit(self.cell, fit, &memory)?;
+        self.memos.write(
+            self.cell,
+            &memory,
+            fit_checksum,
+            &result.n_clear,
+            &result.replayed,
+            result.n_replayed,
+        )?;
+        self.memos.remove_other_fits(self.cell, fit_checksum);
+        Ok(())
     }
 }
 
@@ -343,85 +531,18 @@ impl CellResult {
 /// Ends every result file, so that one cut short is known.
 const MAGIC: &[u8] = b"pitwatch cell 5\n";
 
-/// Numbers of a [`Ground`].
-const N_NUMBERS: usize = 17;
-
-fn numbers(ground: &Ground) -> [f32; N_NUMBERS] {
-    let Ground {
-        ndvi_before,
-        ndvi_after,
-        bsi_before,
-        bsi_after,
-        red,
-        red_over_swir16,
-        bare_share,
-        brightening,
-        above_barest,
-        new_color,
-        wet_share,
-        red_change,
-        swir16_change,
-        red_over_swir16_change,
-        blue_over_red_change,
-        nir_over_red_change,
-        swir22_over_swir16_change,
-    } = *ground;
-    [
-        ndvi_before,
-        ndvi_after,
-        bsi_before,
-        bsi_after,
-        red,
-        red_over_swir16,
-        bare_share,
-        brightening,
-        above_barest,
-        new_color,
-        wet_share,
-        red_change,
-        swir16_change,
-        red_over_swir16_change,
-        blue_over_red_change,
-        nir_over_red_change,
-        swir22_over_swir16_change,
-    ]
-}
-
-/// The ground of [`N_NUMBERS`] numbers.
-fn ground(numbers: &[f32]) -> Ground {
-    Ground {
-        ndvi_before: numbers[0],
-        ndvi_after: numbers[1],
-        bsi_before: numbers[2],
-        bsi_after: numbers[3],
-        red: numbers[4],
-        red_over_swir16: numbers[5],
-        bare_share: numbers[6],
-        brightening: numbers[7],
-        above_barest: numbers[8],
-        new_color: numbers[9],
-        wet_share: numbers[10],
-        red_change: numbers[11],
-        swir16_change: numbers[12],
-        red_over_swir16_change: numbers[13],
-        blue_over_red_change: numbers[14],
-        nir_over_red_change: numbers[15],
-        swir22_over_swir16_change: numbers[16],
-    }
-}
-
-struct Writer(Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.bytes(&value.to_le_bytes());
     }
 
-    fn changed(&mut self, changed: &[ChangedPixel]) {
+    pub(crate) fn changed(&mut self, changed: &[ChangedPixel]) {
         self.u64(changed.len() as u64);
         for pixel in changed {
             let finding = &pixel.finding;
@@ -440,7 +561,7 @@ impl Writer {
             ];
             self.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
             for ground in [&finding.at_alert, &finding.at_confirmation] {
-                self.all(&numbers(ground), f32::to_le_bytes);
+                self.all(&ground.to_numbers(), f32::to_le_bytes);
             }
             self.bytes(&pixel.n_clear_history.to_le_bytes());
             self.bytes(&pixel.n_clear.to_le_bytes());
@@ -448,21 +569,25 @@ impl Writer {
     }
 
     /// A list without its length.
-    fn all<T: Copy, const N: usize>(&mut self, values: &[T], bytes: impl Fn(T) -> [u8; N]) {
+    pub(crate) fn all<T: Copy, const N: usize>(
+        &mut self,
+        values: &[T],
+        bytes: impl Fn(T) -> [u8; N],
+    ) {
         values.iter().for_each(|&value| self.bytes(&bytes(value)));
     }
 }
 
-struct Parser<'a>(&'a [u8]);
+pub(crate) struct Parser<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Parser<'a> {
-    fn take(&mut self, n_bytes: usize) -> Option<&'a [u8]> {
+    pub(crate) fn take(&mut self, n_bytes: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(n_bytes)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn changed(&mut self) -> Option<Vec<ChangedPixel>> {
+    pub(crate) fn changed(&mut self) -> Option<Vec<ChangedPixel>> {
         let n_changed = self.u64()?;
         let mut changed = Vec::new();
         for _ in 0..n_changed {
@@ -477,14 +602,14 @@ impl<'a> Parser<'a> {
             };
             let looks = self.all(8, u32::from_le_bytes)?;
             let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
-            let at_alert = ground(&self.all(N_NUMBERS, f32::from_le_bytes)?);
+            let at_alert = self.ground()?;
             let finding = Finding {
                 confirmed_look: some(0),
                 retracted_look: some(1),
                 greened_look: some(2),
                 stayed_bare_look: some(3),
                 core_look: some(4),
-                at_confirmation: ground(&self.all(N_NUMBERS, f32::from_le_bytes)?),
+                at_confirmation: self.ground()?,
                 ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
             };
             let n_clear_history = self.one(u16::from_le_bytes)?;
@@ -499,15 +624,20 @@ impl<'a> Parser<'a> {
         Some(changed)
     }
 
-    fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
+    fn ground(&mut self) -> Option<Ground> {
+        let numbers = self.all(N_GROUND_NUMBERS, f32::from_le_bytes)?;
+        Some(Ground::from_numbers(numbers.first_chunk()?))
+    }
+
+    pub(crate) fn one<T, const N: usize>(&mut self, value: impl Fn([u8; N]) -> T) -> Option<T> {
         Some(value(self.take(N)?.try_into().ok()?))
     }
 
-    fn u64(&mut self) -> Option<usize> {
+    pub(crate) fn u64(&mut self) -> Option<usize> {
         usize::try_from(self.one(u64::from_le_bytes)?).ok()
     }
 
-    fn all<T, const N: usize>(
+    pub(crate) fn all<T, const N: usize>(
         &mut self,
         length: usize,
         value: impl Fn([u8; N]) -> T,

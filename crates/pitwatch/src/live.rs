@@ -10,7 +10,7 @@ use pitwatch_grid::{Day, Region, UtcTime};
 use pitwatch_imagery::{Estimate, FetchOptions, FetchOutcome, FetchReport, Mirror};
 use pitwatch_report::Skipped;
 use pitwatch_scenes::net::{Limits, Net, Remote, S3Keys, Traffic};
-use pitwatch_scenes::storage::Listing;
+use pitwatch_scenes::storage::{Hashes, Listing};
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Query, Scene, Search, SigningConfig, Since, Source, SourceConfig,
     SourceKind, Storage,
@@ -347,6 +347,7 @@ fn area_of(source: &AreaSource) -> Result<(String, Region)> {
 ///
 /// - `watermarks`: up to when what each source published is in published runs; such sources are asked for what is new. Without
 ///   them all is asked for.
+/// - `known`: checksums of its files that are as they were.
 ///
 /// # Errors
 ///
@@ -357,6 +358,7 @@ pub(crate) fn refresh(
     pipeline: &Pipeline,
     options: &NetworkOptions,
     watermarks: Option<&BTreeMap<String, UtcTime>>,
+    known: &Hashes,
     progress: &Progress,
 ) -> Result<Refreshed> {
     let (area_id, region) = area_of(source)?;
@@ -394,7 +396,7 @@ pub(crate) fn refresh(
             }));
     }
     progress.detail(&format!("{area_id}: checking the mirror"));
-    let checked = mirror.check()?;
+    let checked = mirror.check(known)?;
     for damage in &checked.damaged {
         refreshed.n_damaged += 1;
         refreshed.warnings.push(format!(

@@ -16,6 +16,7 @@ mod figures;
 mod inject;
 mod ledger;
 mod live;
+mod memo;
 mod metrics;
 mod places;
 mod plan;
@@ -54,6 +55,7 @@ use crate::exit::{DONE, NEW_ALERTS, PARTIAL, Problem};
 use crate::live::NetworkOptions;
 use crate::progress::Progress;
 use crate::run::{Options, Outcome};
+use pitwatch_scenes::storage::Hashes;
 
 /// Most memory for bytes in flight when a plan is made.
 const PLAN_MEMORY_BYTES: usize = 256 << 20;
@@ -255,7 +257,14 @@ fn fetch_areas(
     let mut is_partial = false;
     for source in &live {
         stop::check()?;
-        match live::refresh(source, &pipeline, &options, None, &progress) {
+        match live::refresh(
+            source,
+            &pipeline,
+            &options,
+            None,
+            &Hashes::default(),
+            &progress,
+        ) {
             Ok(refreshed) => {
                 for warning in &refreshed.warnings {
                     progress.warn(warning);
@@ -311,7 +320,7 @@ fn tend_mirror(command: &MirrorCommand) -> Result<u8> {
     let mut is_damaged = false;
     for (name, area) in live::areas_of(&args.mirror)? {
         if is_check {
-            let checked = pitwatch_imagery::check_mirror(&area)?;
+            let checked = pitwatch_imagery::check_mirror(&area, &Hashes::default())?;
             is_damaged |= !checked.damaged.is_empty();
             let damaged: Vec<_> = checked
                 .damaged

@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
+use pitwatch_scenes::storage::Hashes;
 use pitwatch_sites::{Alert, Known, Retraction, Review, Site};
+use sha2::{Digest as _, Sha256};
 
 use crate::assess;
 use crate::cell::{CellResult, CellWork, bytes_per_pixel, merge_failures, replay_from};
@@ -19,6 +21,7 @@ use crate::exit::Problem;
 use crate::false_area::Replayed;
 use crate::ledger::{self, Ledger};
 use crate::live::{self, NetworkOptions, Refreshed};
+use crate::memo::Memos;
 use crate::places::{self, Places};
 use crate::progress::Progress;
 use crate::publish::{self, RunFolder};
@@ -100,8 +103,12 @@ pub(crate) fn run(pipeline: &Pipeline, options: &Options, progress: &Progress) -
     let mut failed = Vec::new();
     let compared = assess::read(pipeline)?;
     let places = places_of(pipeline)?;
-    let refreshed = refresh_areas(pipeline, options, &ledger, progress, &mut failed)?;
-    let mut watches = open_areas(pipeline, &refreshed, progress, &mut failed)?;
+    let hashes_path = options.out.join("memo/hashes");
+    let hashes = Hashes::load(&hashes_path);
+    let refreshed = refresh_areas(pipeline, options, &ledger, &hashes, progress, &mut failed)?;
+    let mut watches = open_areas(pipeline, &refreshed, &hashes, progress, &mut failed)?;
+    // What cannot be kept is read again by the next run.
+    let _ = hashes.save(&hashes_path);
     for watch in &mut watches {
         if let Some(notice) = places
             .get(&watch.area_id)
@@ -198,6 +205,7 @@ fn refresh_areas(
     pipeline: &Pipeline,
     options: &Options,
     ledger: &Ledger,
+    hashes: &Hashes,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<BTreeMap<String, Refreshed>> {
@@ -209,7 +217,7 @@ fn refresh_areas(
     for source in pipeline.areas.iter().filter(|area| area.mirror.is_some()) {
         let known = source.id.as_ref().and_then(|id| watermarks.get(id));
         let known = known.filter(|_| options.only_if_new);
-        match live::refresh(source, pipeline, network, known, progress) {
+        match live::refresh(source, pipeline, network, known, hashes, progress) {
             Ok(refreshed) => {
                 refreshed
                     .warnings
@@ -252,6 +260,7 @@ fn is_final(error: &anyhow::Error) -> bool {
 fn open_areas(
     pipeline: &Pipeline,
     refreshed: &BTreeMap<String, Refreshed>,
+    hashes: &Hashes,
     progress: &Progress,
     failed: &mut Vec<Skipped>,
 ) -> Result<Vec<Watch>> {
@@ -260,7 +269,7 @@ fn open_areas(
         stop::check()?;
         let refreshed = source.id.as_ref().and_then(|id| refreshed.get(id));
         let is_checked = refreshed.is_some_and(|refreshed| refreshed.is_checked);
-        match watch::open(source, pipeline, is_checked, progress) {
+        match watch::open(source, pipeline, is_checked, hashes, progress) {
             Ok(watch) => {
                 watch
                     .warnings
@@ -419,7 +428,11 @@ fn detect_cells(
         watch.area_id,
         cells.len()
     ));
-    let work = work(watch, pipeline, block_bytes, &folder);
+    let memos = memos(watch, pipeline, options);
+    let work = CellWork {
+        memos: Some(&memos),
+        ..work(watch, pipeline, block_bytes, &folder)
+    };
     let bar = progress.bar(&format!("{}: detect", watch.area_id), cells.len() as u64);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(BTreeMap::new());
@@ -473,7 +486,30 @@ fn work<'a>(
         geobox: &watch.geobox,
         block_bytes,
         folder,
+        memos: None,
     }
+}
+
+/// Where the memos of an area are, and what they must rest on: all that moves a cell's result beside its looks.
+fn memos(watch: &Watch, pipeline: &Pipeline, options: &Options) -> Memos {
+    let replay_from = pipeline
+        .replay_days()
+        .map(|days| replay_from(pipeline.monitor_from, days));
+    let rests_on = format!(
+        "{} {:?} {} {replay_from:?} {:?} {:?} {:?}",
+        env!("CARGO_PKG_VERSION"),
+        pipeline.change,
+        pipeline.monitor_from,
+        watch.geobox,
+        watch.reader.bands(),
+        watch.region,
+    );
+    let folder = options.out.join("memo").join(&watch.area_id);
+    Memos::new(
+        folder,
+        Sha256::digest(rests_on.as_bytes()).into(),
+        watch.look_ids(),
+    )
 }
 
 /// Joins the cells of an area: objects that cross their borders become one alert.

@@ -12,6 +12,7 @@ use pitwatch_report::{
     AreaSkill, DetectionLimit, DetectionRate, MeasuredOn, MinDetectable, OmittedShare, PitRow,
     SkillFile, TierSkill,
 };
+use pitwatch_scenes::storage::Hashes;
 use pitwatch_sites::{Alert, Tier};
 
 use crate::cell::bytes_per_pixel;
@@ -72,12 +73,13 @@ pub(crate) fn measure(
     let mut areas = Vec::new();
     let mut failed = BTreeSet::new();
     for source in &pipeline.areas {
-        let measured = watch::open(source, pipeline, false, progress).and_then(|watch| {
-            for warning in &watch.warnings {
-                progress.warn(warning);
-            }
-            measure_area(&watch, pipeline, params, options, progress, &mut failed)
-        });
+        let measured =
+            watch::open(source, pipeline, false, &Hashes::default(), progress).and_then(|watch| {
+                for warning in &watch.warnings {
+                    progress.warn(warning);
+                }
+                measure_area(&watch, pipeline, params, options, progress, &mut failed)
+            });
         match measured {
             Ok(area) => areas.push(area),
             Err(error)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use pitwatch_grid::{Band, Day, GeoBox, Period, Region, UtcTime};
 use pitwatch_imagery::{OffsetVerdict, Reader, SceneFiles, Source};
+use pitwatch_scenes::storage::Hashes;
 use pitwatch_scenes::{
     Excluded, ExclusionReason, Expected, Found, KnownPass, Look, OffsetCheck, Query, Scene,
     Storage, missing_passes,
@@ -41,6 +42,8 @@ pub(crate) struct Watch {
     pub(crate) warnings: Vec<String>,
     /// SHA-256 of the area file, the items and the bytes of all files read.
     pub(crate) inputs_sha256: String,
+    /// For each of `scenes`, the hash of what it rests on.
+    scene_hashes: Vec<[u8; 32]>,
     pub(crate) catalog: String,
     /// Where it is, if it is a mirror.
     mirror: Option<Storage>,
@@ -136,10 +139,12 @@ fn why_none(excluded: &[Excluded]) -> String {
 /// If no scene can be opened, or none lies in the history period.
 ///
 /// - `is_checked`: the mirror's files were compared with their checksums already.
+/// - `known`: checksums of files that are as they were.
 pub(crate) fn open(
     source: &AreaSource,
     pipeline: &Pipeline,
     is_checked: bool,
+    known: &Hashes,
     progress: &Progress,
 ) -> Result<Watch> {
     let Survey {
@@ -151,7 +156,7 @@ pub(crate) fn open(
     let damaged = if is_checked {
         Vec::new()
     } else {
-        take_damaged(source, &mut found.scenes)?
+        take_damaged(source, &mut found.scenes, known)?
     };
     let n_found = found.scenes.len();
     let files = found.scenes.iter().map(scene_files).collect();
@@ -159,7 +164,13 @@ pub(crate) fn open(
     let bar = progress.bar(&format!("{area_id}: open scenes"), n_found as u64);
     let bands = usable_bands(&found.scenes, pipeline);
     let is_mirror = source.mirror.is_some();
-    let inputs_sha256 = hash_inputs(source.file.as_deref(), &found.scenes, &bands, is_mirror)?;
+    let (inputs_sha256, hashes) = hash_inputs(
+        source.file.as_deref(),
+        &found.scenes,
+        &bands,
+        is_mirror,
+        known,
+    )?;
     let mirror = source.mirror.as_ref();
     let opened = Reader::open_from(mirror, files, &bands, None, &|n_opened| {
         bar.set(n_opened as u64);
@@ -169,6 +180,12 @@ pub(crate) fn open(
         .context(Problem::NoSource)?;
     bar.finish();
 
+    let hash_of: BTreeMap<(UtcTime, String), [u8; 32]> = found
+        .scenes
+        .iter()
+        .map(|scene| (scene.time, scene.id.clone()))
+        .zip(hashes)
+        .collect();
     let mut by_id: BTreeMap<(UtcTime, String), Scene> = found
         .scenes
         .into_iter()
@@ -183,6 +200,10 @@ pub(crate) fn open(
     let (look_of, scenes): (Vec<usize>, Vec<Scene>) = parts
         .filter_map(|(index, scene)| Some((index, take(scene.time, &scene.id)?)))
         .unzip();
+    let scene_hashes = scenes
+        .iter()
+        .map(|scene| hash_of[&(scene.time, scene.id.clone())])
+        .collect();
     let unopened = skipped
         .into_iter()
         .filter_map(|skipped| Some((take(skipped.time, &skipped.id)?, skipped.reason)))
@@ -236,6 +257,7 @@ pub(crate) fn open(
         notice,
         warnings,
         inputs_sha256,
+        scene_hashes,
         catalog: source.catalog.display().to_string(),
         record: match &source.mirror {
             Some(mirror) => Record::beside(mirror)?,
@@ -247,11 +269,15 @@ pub(crate) fn open(
 }
 
 /// Takes out the scenes of a mirror of which a file is not what its item says.
-fn take_damaged(source: &AreaSource, scenes: &mut Vec<Scene>) -> Result<Vec<(Scene, String)>> {
+fn take_damaged(
+    source: &AreaSource,
+    scenes: &mut Vec<Scene>,
+    known: &Hashes,
+) -> Result<Vec<(Scene, String)>> {
     let Some(mirror) = &source.mirror else {
         return Ok(Vec::new());
     };
-    let checked = pitwatch_imagery::check_mirror(mirror).context(Problem::NoSource)?;
+    let checked = pitwatch_imagery::check_mirror(mirror, known).context(Problem::NoSource)?;
     let reason_of = |scene: &Scene| {
         // A path of the mirror may be resolved: the folder's name is the same.
         let item = mirror.name_of(&scene.item_href);
@@ -327,7 +353,8 @@ fn scene_files(scene: &Scene) -> SceneFiles {
     }
 }
 
-/// Hashes what the result rests on: the area, which scenes with which decisions, and the checksums of their files.
+/// Hashes what the result rests on: the area, which scenes with which decisions, and the checksums of their files. Returns
+/// also what each scene adds to it.
 ///
 /// - `is_mirror`: the files were compared with the checksums that their items state, and are not read again.
 fn hash_inputs(
@@ -335,7 +362,8 @@ fn hash_inputs(
     scenes: &[Scene],
     bands: &[Band],
     is_mirror: bool,
-) -> Result<String> {
+    known: &Hashes,
+) -> Result<(String, Vec<[u8; 32]>)> {
     let mut all = Sha256::new();
     if let Some(path) = area_file {
         hash_file(&mut all, path)?;
@@ -364,18 +392,19 @@ fn hash_inputs(
                 let path = asset.href.strip_prefix("file://").unwrap_or(&asset.href);
                 let checksum = stated().filter(|_| is_mirror).unwrap_or_else(|| {
                     // As a mirror's items write it: multihash of SHA-256.
-                    file_sha256(Path::new(path))
-                        .map_or_else(|_| "unreadable".into(), |sum| format!("1220{sum}"))
+                    known
+                        .sha256(Path::new(path))
+                        .map_or_else(|_| "unreadable".into(), |(_, sum)| format!("1220{sum}"))
                 });
                 hash.update(checksum);
             }
             hash.finalize().into()
         })
         .collect();
-    for hash in hashes {
+    for hash in &hashes {
         all.update(hash);
     }
-    Ok(hex(&all.finalize()))
+    Ok((hex(&all.finalize()), hashes))
 }
 
 /// Adds a file's bytes to a hash, a piece at a time.
@@ -479,6 +508,20 @@ impl Watch {
             ))
         });
         looks
+    }
+
+    /// For each look of the reader, what it is made of: its scenes with the checksums of their files, and whether they are
+    /// set aside.
+    pub(crate) fn look_ids(&self) -> Vec<[u8; 32]> {
+        let mut ids: Vec<Sha256> = self
+            .quarantined
+            .iter()
+            .map(|&is_quarantined| Sha256::new().chain_update([u8::from(is_quarantined)]))
+            .collect();
+        for (&look, hash) in self.look_of.iter().zip(&self.scene_hashes) {
+            ids[look].update(hash);
+        }
+        ids.into_iter().map(|id| id.finalize().into()).collect()
     }
 
     /// SHA-256 of all that the results of the area rest on: the inputs' bytes, what the catalog says of each item, and

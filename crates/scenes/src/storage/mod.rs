@@ -4,6 +4,7 @@
 //! calls wait until they are done and may be made from any thread but one that runs asynchronous tasks.
 
 mod bucket;
+mod hashes;
 mod lock;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use url::Url;
 use crate::{Error, Result};
 use bucket::Bucket;
 pub use bucket::told;
+pub use hashes::Hashes;
 pub use lock::{Lock, Locking};
 
 /// Ending of files that are not complete.
@@ -190,11 +192,13 @@ impl Storage {
     }
 
     /// Length in bytes and SHA-256 (64 hexadecimal digits) of many files, in their order, each read a piece at a time.
+    ///
+    /// - `known`: a folder's files that are as they were are not read.
     #[must_use]
-    pub fn hash_all(&self, names: &[String]) -> Vec<io::Result<(u64, String)>> {
+    pub fn hash_all(&self, names: &[String], known: &Hashes) -> Vec<io::Result<(u64, String)>> {
         match &self.0 {
             Kind::Folder(path) => {
-                let hashes = names.par_iter().map(|name| hash_file(&path.join(name)));
+                let hashes = names.par_iter().map(|name| known.sha256(&path.join(name)));
                 hashes.collect()
             }
             Kind::Bucket(bucket) => bucket.hash_all(names),
@@ -426,7 +430,10 @@ mod tests {
         );
         assert_eq!(place.folders().unwrap(), ["scene"]);
         let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        let hashes = place.hash_all(&["scene/red.tif".to_owned(), "absent".to_owned()]);
+        let hashes = place.hash_all(
+            &["scene/red.tif".to_owned(), "absent".to_owned()],
+            &Hashes::default(),
+        );
         assert_eq!(hashes[0].as_ref().unwrap(), &(3, sum.to_owned()));
         assert_eq!(hashes[1].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
         place.remove_folder("scene").unwrap();
