@@ -1091,6 +1091,14 @@ impl Case {
         self.folder().join("mirror")
     }
 
+    /// The mirror's files but for what sources told, which names the day of the search.
+    #[must_use]
+    pub fn mirrored(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = crate::files_of(&self.mirror());
+        files.retain(|name, _| !name.ends_with(".json.gz"));
+        files
+    }
+
     /// A command of the program on the pipeline, the sources and the mirror, with short pauses between attempts.
     #[must_use]
     pub fn command(&self, name: &str, rest: &[&str]) -> Command {

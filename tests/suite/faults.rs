@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pitwatch_tests::{Case, Fault, Finished, Form, Server, World, files_of};
+use pitwatch_tests::{Case, Fault, Finished, Form, Server, World};
 use serde_json::Value;
 
 const MODEL: &str = "pipelines/cote-divoire-north.toml";
@@ -17,7 +17,7 @@ const VICTIM: &str = "S2A_30PTQ_20240103_0_L2A/B04.tif";
 fn prepared() -> (Case, BTreeMap<String, Vec<u8>>) {
     let case = Case::new(&[&World::small(N_LOOKS)], &[Form::EarthSearch], MODEL);
     let _ = case.run("fetch", &[]).expect(0);
-    let whole = files_of(&case.mirror());
+    let whole = case.mirrored();
     assert_eq!(whole.len(), 2 * N_LOOKS * 8 + 2, "{:?}", whole.keys());
     fs::remove_dir_all(case.mirror()).unwrap();
     (case, whole)
@@ -44,7 +44,7 @@ fn record(case: &Case) -> BTreeMap<String, (String, String)> {
 /// The mirror is as if nothing had happened.
 #[track_caller]
 fn assert_whole(case: &Case, whole: &BTreeMap<String, Vec<u8>>, what: &str) {
-    let files = files_of(&case.mirror());
+    let files = case.mirrored();
     assert_eq!(
         files.keys().collect::<Vec<_>>(),
         whole.keys().collect::<Vec<_>>(),
@@ -102,7 +102,7 @@ fn stays(
             assert_ne!(outcome, "failed", "{what}: {id}: {reason}");
         }
     }
-    let files = files_of(&case.mirror());
+    let files = case.mirrored();
     for (name, bytes) in &files {
         assert!(
             name.ends_with("searched.json")
@@ -404,7 +404,7 @@ fn a_jpeg_2000_named_tif_is_read_as_what_it_is() {
         .fault(VICTIM, u64::MAX, Fault::Other(bytes));
     let _ = case.run("fetch", &[]).expect(0);
     // The same ground, with the offset still in the numbers; so the bytes are others and the raster is the same size.
-    let files = files_of(&case.mirror());
+    let files = case.mirrored();
     assert_eq!(
         files.keys().collect::<Vec<_>>(),
         whole.keys().collect::<Vec<_>>()
@@ -554,7 +554,7 @@ fn a_full_disk_and_a_limit_end_with_what_was_complete() {
         "{}",
         finished.stderr
     );
-    let held: usize = files_of(&case.mirror()).values().map(Vec::len).sum();
+    let held: usize = case.mirrored().values().map(Vec::len).sum();
     assert!(held as u64 <= size * 6 / 10, "{held} of {limit} bytes");
     let record = record(&case);
     assert!(record.values().any(|(outcome, _)| outcome == "mirrored"));
@@ -614,7 +614,7 @@ fn a_disk_that_is_full_is_said_to_be() {
         return;
     }
     let finished = case.run("fetch", &[]);
-    let held = files_of(&case.mirror());
+    let held = case.mirrored();
     let unmounted = std::process::Command::new("umount")
         .arg(case.mirror())
         .status()
@@ -719,7 +719,7 @@ fn names_from_strangers_stay_in_their_folder_and_can_be_read_again() {
         }
     });
     let _ = case.run("fetch", &[]).expect(0);
-    let files = files_of(&case.mirror());
+    let files = case.mirrored();
     assert_eq!(files.len(), 2 * N_LOOKS * 8 + 2, "{:?}", files.keys());
     assert!(files.keys().all(|name| name.starts_with("small/")));
     let around: Vec<_> = fs::read_dir(case.folder())

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use pitwatch_tests::{Case, Form, World, day, difference, files_of, only_run, table};
+use pitwatch_tests::{Case, Form, World, day, difference, only_run, table};
 
 const NORTH: &str = "pipelines/cote-divoire-north.toml";
 
@@ -112,7 +112,8 @@ fn a_plan_tells_what_fetching_then_takes() {
     assert!(!case.mirror().exists(), "a plan writes nothing");
     let plan = &planned[0]["fetch"];
     let fetched = json(&case.run("fetch", &["--json"]).expect(0).stdout);
-    let size: usize = files_of(&case.mirror())
+    let size: usize = case
+        .mirrored()
         .iter()
         .filter(|(name, _)| name.ends_with(".tif"))
         .map(|(_, bytes)| bytes.len())
@@ -156,13 +157,13 @@ fn scenes_that_are_published_late_join_whenever_they_were_taken() {
     let case = Case::new(&[&world], &[Form::EarthSearch], NORTH);
     let catalog = &case.live.catalogs["earth-search"];
     let _ = case.run("fetch", &[]).expect(0);
-    let whole = files_of(&case.mirror());
+    let whole = case.mirrored();
     fs::remove_dir_all(case.mirror()).unwrap();
     // The second look is published after the last; the third is published again.
     let mut late = Vec::new();
     catalog.edit(|items| late = items.drain(2..4).collect());
     let _ = case.run("fetch", &[]).expect(0);
-    assert!(files_of(&case.mirror()).len() < whole.len());
+    assert!(case.mirrored().len() < whole.len());
     catalog.edit(|items| items.splice(2..2, late).for_each(drop));
     let finished = case.run("fetch", &[]).expect(0);
     assert!(
@@ -170,7 +171,7 @@ fn scenes_that_are_published_late_join_whenever_they_were_taken() {
         "{}",
         finished.stdout
     );
-    assert!(files_of(&case.mirror()) == whole);
+    assert!(case.mirrored() == whole);
     catalog.edit(|items| {
         items[4]["properties"]["updated"] = "2024-06-01T00:00:00Z".into();
     });
@@ -201,7 +202,7 @@ fn a_fetch_killed_anywhere_goes_on_to_the_same_bytes() {
     let world = World::small(6);
     let case = Case::new(&[&world], &[Form::EarthSearch], NORTH);
     let _ = case.run("fetch", &[]).expect(0);
-    let whole = files_of(&case.mirror());
+    let whole = case.mirrored();
     fs::remove_dir_all(case.mirror()).unwrap();
     // Slow enough to be hit in the middle.
     case.live.server.set_latency(Duration::from_millis(4));
@@ -226,12 +227,12 @@ fn a_fetch_killed_anywhere_goes_on_to_the_same_bytes() {
             let _ = child.wait().unwrap();
             if was_running {
                 n_kills += 1;
-                let files = files_of(&case.mirror());
+                let files = case.mirrored();
                 n_partial += usize::from(!files.is_empty() && files.len() < whole.len());
             }
         }
         let _ = case.run("fetch", &[]).expect(0);
-        let files = files_of(&case.mirror());
+        let files = case.mirrored();
         assert_eq!(
             files.keys().collect::<Vec<_>>(),
             whole.keys().collect::<Vec<_>>(),

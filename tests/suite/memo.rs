@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pitwatch_grid::Shape;
-use pitwatch_tests::{Mirror, Run, Spec, binary, day, difference, files_of, latest, pitwatch};
+use pitwatch_tests::{Mirror, Run, Spec, binary, day, difference, latest, pitwatch};
 use serde_json::Value;
 
 /// A mirror of which the catalog shows some looks, and two folders that are run into in turn: one keeps its memos, the
@@ -226,11 +226,12 @@ fn cost(arguments: &[&str]) -> (f64, f64) {
 #[test]
 #[ignore = "measures; docs/benchmarks.md gives the numbers and the command"]
 fn what_a_new_date_costs() {
+    let side = std::env::var("PITWATCH_SIDE").map_or(384, |side| side.parse().unwrap());
     let mirror = Mirror::new(Spec {
         id: "three-years",
         shape: Shape {
-            height: 384,
-            width: 384,
+            height: side,
+            width: side,
         },
         first_day: day("2019-07-01"),
         revisit_days: 5,
@@ -269,10 +270,11 @@ fn what_a_new_date_costs() {
         Vec::<String>::new()
     );
     let n_bytes = |folder: &Path| -> u64 {
-        let files = files_of(folder);
-        files.values().map(|bytes| bytes.len() as u64).sum()
+        let sizes = Command::new("du").arg("-sb").arg(folder).output().unwrap();
+        let text = String::from_utf8(sizes.stdout).unwrap();
+        text.split_whitespace().next().unwrap().parse().unwrap()
     };
-    println!("{n_looks} looks of 384 × 384 pixels, one job");
+    println!("{n_looks} looks of {side} × {side} pixels, one job");
     println!(
         "mirror {:.0} MB, kept for the next run {:.0} MB",
         n_bytes(&case.mirror.folder().join("mirror")) as f64 / 1e6,

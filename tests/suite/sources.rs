@@ -76,7 +76,7 @@ fn a_folder_of_products_gives_the_same_ground_as_their_files_from_a_server() {
     let world = World::small(2);
     let case = Case::new(&[&world], &[Form::Cdse], MODEL);
     let _ = case.run("fetch", &[]).expect(0);
-    let served = files_of(&case.mirror());
+    let served = case.mirrored();
     fs::remove_dir_all(case.mirror()).unwrap();
     let products = case.folder().join("products");
     world.write_products(&products);
@@ -91,7 +91,7 @@ fn a_folder_of_products_gives_the_same_ground_as_their_files_from_a_server() {
     let requests = case.live.server.counts().n_requests;
     let _ = case.run("fetch", &[]).expect(0);
     assert_eq!(case.live.server.counts().n_requests, requests);
-    let packed = files_of(&case.mirror());
+    let packed = case.mirrored();
     assert_eq!(served.len(), 4 * 8 + 2);
     assert_eq!(
         packed.keys().collect::<Vec<_>>(),
@@ -110,7 +110,7 @@ fn a_folder_of_products_gives_the_same_ground_as_their_files_from_a_server() {
     fs::remove_dir_all(case.mirror()).unwrap();
     let finished = case.run("fetch", &[]).expect(4);
     assert!(finished.stderr.contains(&id), "{}", finished.stderr);
-    assert_eq!(files_of(&case.mirror()).len(), 3 * 8 + 2);
+    assert_eq!(case.mirrored().len(), 3 * 8 + 2);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn tokens_that_expire_and_clocks_that_differ_cost_nothing() {
     let world = World::small(2);
     let case = Case::new(&[&world], &[Form::PlanetaryComputer], MODEL);
     let _ = case.run("fetch", &[]).expect(0);
-    let whole = files_of(&case.mirror());
+    let whole = case.mirrored();
     assert_eq!(whole.len(), 4 * 8 + 2);
     let start_over = || fs::remove_dir_all(case.mirror()).unwrap();
 
@@ -176,13 +176,13 @@ fn tokens_that_expire_and_clocks_that_differ_cost_nothing() {
     let server = &case.live.server;
     server.fault("/token/", 1, Fault::Other(expired.to_vec()));
     let _ = case.run("fetch", &[]).expect(0);
-    assert!(files_of(&case.mirror()) == whole);
+    assert!(case.mirrored() == whole);
 
     // A server whose clock is two hours ahead, so that its tokens seem to have expired here or there.
     start_over();
     server.set_clock_skew(7200);
     let _ = case.run("fetch", &[]).expect(0);
-    assert!(files_of(&case.mirror()) == whole);
+    assert!(case.mirrored() == whole);
     server.set_clock_skew(0);
 
     // No tokens at all.
@@ -192,7 +192,7 @@ fn tokens_that_expire_and_clocks_that_differ_cost_nothing() {
     assert!(finished.stderr.contains("403"), "{}", finished.stderr);
     server.heal();
     let _ = case.run("fetch", &[]).expect(0);
-    assert!(files_of(&case.mirror()) == whole);
+    assert!(case.mirrored() == whole);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn secrets_are_nowhere() {
     for secret in secrets {
         assert!(!said.contains(secret), "{secret} was said: {said}");
     }
-    let mut files = files_of(&case.mirror());
+    let mut files = case.mirrored();
     assert!(files.len() > 10);
     files.extend(files_of(&case.folder().join("out")));
     for (name, bytes) in &files {
