@@ -345,3 +345,60 @@ fn reviewed_points_take_the_place_of_probability_and_omitted_share() {
     let _ = run(&pipeline, &mirror.out()).says("199 reviewed points are fewer than");
     assert_eq!(row("2022")["is_sample_adjusted"], "false");
 }
+
+/// A depth that was measured and a trench of a dyke enter the sum, and the assessment says so.
+#[test]
+fn measured_depths_and_dykes_enter_the_sum() {
+    let mirror = field(0);
+    let pipeline = field_pipeline(&mirror, [20.0, 20.0], "");
+    let text = fs::read_to_string(&pipeline).unwrap();
+    let run_with = |more: &str, name: &str| {
+        fs::write(&pipeline, format!("{text}\n{more}")).unwrap();
+        let out = mirror.folder().join(name);
+        let finished = run(&pipeline, &out);
+        (of_2023(&out), out, finished.stderr)
+    };
+    let carats = |row: &BTreeMap<String, String>| -> f64 { row["implied_ct_p50"].parse().unwrap() };
+    let (plain, out, _) = run_with("", "plain");
+    let ids: Vec<String> = only_run(&out)
+        .alerts()
+        .iter()
+        .map(|alert| alert["alert_id"].as_str().unwrap().to_owned())
+        .collect();
+    let depth = |id: &str, depth_m: &str| {
+        format!(
+            "[[capacity.depths]]\nalert_id = \"{id}\"\ndepth_m = {depth_m}\nsource = \"a test\"\n"
+        )
+    };
+    let all = |depth_m: &str| ids.iter().map(|id| depth(id, depth_m)).collect::<String>();
+    let (shallow, ..) = run_with(&all("[0.9, 1.0, 1.1]"), "shallow");
+    let (deep, ..) = run_with(&all("[9.0, 10.0, 11.0]"), "deep");
+    let ratio = carats(&deep) / carats(&shallow);
+    assert!((8.0..12.0).contains(&ratio), "{ratio}");
+    assert!(deep["flags"].contains("measured depths"), "{deep:#?}");
+    assert!(!plain["flags"].contains("measured depths"), "{plain:#?}");
+
+    let dyke = "[[capacity.dykes]]\narea_id = \"civ-seguela\"\nname = \"Bobi\"\ndeposit = \"kimberlite-dyke\"\n\
+                length_m = [90, 100, 110]\nwidth_m = [0.5, 0.6, 0.8]\ndepth_m = [8, 10, 12]\n\
+                dug = [\"2023-01-10\", \"2023-03-31\"]\nsource = \"a test\"\n";
+    let (with_dyke, ..) = run_with(dyke, "dyke");
+    assert!(carats(&with_dyke) > carats(&plain));
+    assert!(with_dyke["flags"].contains("dyke trenches"));
+
+    let (gone, _, said) = run_with(&depth("nobody", "[1.0, 2.0, 3.0]"), "gone");
+    assert!(said.contains("nobody"), "{said}");
+    assert_eq!(carats(&gone), carats(&plain));
+    for (wrong, part) in [
+        (dyke.replace("civ-seguela", "elsewhere"), "elsewhere"),
+        (dyke.replace("kimberlite-dyke", "sand"), "sand"),
+        (dyke.replace("2023-01-10", "2023-13-10"), "in order"),
+        (dyke.replace("\"a test\"", "\" \""), "source"),
+        (depth("a", "[3.0, 2.0, 1.0]"), "in order"),
+    ] {
+        fs::write(&pipeline, format!("{text}\n{wrong}")).unwrap();
+        let refused = pitwatch(&[&"validate", &pipeline]);
+        let said = format!("{}{}", refused.stdout, refused.stderr);
+        assert_eq!(refused.code, Some(3), "{said}");
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

@@ -214,6 +214,11 @@ pub enum Flag {
         /// The area.
         area_id: String,
     },
+    /// Volumes rest on depths or trenches that were measured.
+    MeasuredVolume {
+        /// The area.
+        area_id: String,
+    },
     /// No object was found: what may be there lies below the detection limit.
     NoneFound {
         /// The area.
@@ -262,6 +267,11 @@ impl Flag {
             Self::FalseAreaIsUpperBound { area_id } => {
                 format!(
                     "{area_id}: the false area is an upper bound: all that a replay of the history found is taken for false, true digging too."
+                )
+            }
+            Self::MeasuredVolume { area_id } => {
+                format!(
+                    "{area_id}: volumes rest on measured depths or dyke trenches, whose sources the pipeline file names."
                 )
             }
             Self::NoneFound { area_id } => {

@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use evidence::{AreaEvidence, Dyke, FalseArea, MonthLooks, Season, Site};
 pub use lag::Lag;
 pub use olofsson::{SampleArea, Stratum, sample_area};
-pub use params::Params;
+pub use params::{MeasuredDepth, MeasuredDyke, Params};
 pub use participant::{Participant, without_accents};
 pub use pit::{Carats, Hectares, OmittedShare, PitFactors, carats_from_pits};
 pub use prior::{

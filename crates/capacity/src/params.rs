@@ -1,6 +1,7 @@
+use pitwatch_grid::Day;
 use serde::Deserialize;
 
-use crate::{Error, Lag, Overrides, Result};
+use crate::{Distribution, Dyke, Error, Lag, Overrides, Result};
 
 /// The table `[capacity]` of a pipeline.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -34,9 +35,73 @@ pub struct Params {
     pub min_clear_looks: u32,
     /// From digging to reporting.
     pub lag: Lag,
+    /// Depths of alerts that were measured on the ground or from the air: their volume takes the place of area and thickness.
+    #[serde(default)]
+    pub depths: Vec<MeasuredDepth>,
+    /// New parts of open dyke trenches, which are no pits in gravel.
+    #[serde(default)]
+    pub dykes: Vec<MeasuredDyke>,
     /// The user's values in place of the priors file's.
     #[serde(default)]
     pub priors: Overrides,
+}
+
+/// The mean depth of an alert's ground as it was measured.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredDepth {
+    /// The alert.
+    pub alert_id: String,
+    /// Lower end, value, upper end, m.
+    pub depth_m: [f64; 3],
+    /// How it was measured, by whom, when.
+    pub source: String,
+}
+
+/// The new part of a dyke trench as it was measured.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredDyke {
+    /// The area it lies in.
+    pub area_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its kind of ground in the priors, for grade and recovery.
+    pub deposit: String,
+    /// Least, likeliest and greatest length of the new part, m.
+    pub length_m: [f64; 3],
+    /// Least, likeliest and greatest width, m.
+    pub width_m: [f64; 3],
+    /// Least, likeliest and greatest depth that was added, m.
+    pub depth_m: [f64; 3],
+    /// First and last day between which it was dug, YYYY-MM-DD.
+    pub dug: [String; 2],
+    /// How it was measured, by whom, when.
+    pub source: String,
+}
+
+impl MeasuredDyke {
+    /// The days between which it was dug; `None` if they are none or out of order.
+    #[must_use]
+    pub fn days(&self) -> Option<(Day, Day)> {
+        let [first, last] = &self.dug;
+        let days: (Day, Day) = (first.parse().ok()?, last.parse().ok()?);
+        (days.0 <= days.1).then_some(days)
+    }
+
+    /// The trench as evidence; `None` if its days are none.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Dyke> {
+        let side = |[lo, mode, hi]: [f64; 3]| Distribution::Triangular { lo, mode, hi };
+        Some(Dyke {
+            name: self.name.clone(),
+            deposit: self.deposit.clone(),
+            length_m: side(self.length_m),
+            width_m: side(self.width_m),
+            depth_m: side(self.depth_m),
+            dug: self.days()?,
+        })
+    }
 }
 
 impl Params {
@@ -80,6 +145,37 @@ impl Params {
                 "replay_days",
                 "0".to_owned(),
                 "at 1 or above; 365 is one cycle of seasons",
+            );
+        }
+        let sizes = self
+            .depths
+            .iter()
+            .map(|depth| ("depths", depth.depth_m))
+            .chain(self.dykes.iter().flat_map(|dyke| {
+                [dyke.length_m, dyke.width_m, dyke.depth_m].map(|size| ("dykes", size))
+            }));
+        for (key, size) in sizes {
+            let [lo, value, hi] = size;
+            if !(lo > 0.0 && lo <= value && value < hi && hi.is_finite()) {
+                return refuse(
+                    key,
+                    format!("{size:?}"),
+                    "three numbers above 0 in order, in meters",
+                );
+            }
+        }
+        let sources = self.depths.iter().map(|depth| ("depths", &depth.source));
+        let more = self.dykes.iter().map(|dyke| ("dykes", &dyke.source));
+        for (key, source) in sources.chain(more) {
+            if source.trim().is_empty() {
+                return refuse(key, "without a source".to_owned(), "with a source");
+            }
+        }
+        if let Some(dyke) = self.dykes.iter().find(|dyke| dyke.days().is_none()) {
+            return refuse(
+                "dykes",
+                format!("{:?}", dyke.dug),
+                "two days YYYY-MM-DD in order",
             );
         }
         if !self.lag.is_valid() {

@@ -340,6 +340,12 @@ pub(crate) fn draw_area(
                 }
             }
         }
+        let has_volume = season.sites.iter().any(|site| site.volume_m3.is_some());
+        if !season.dykes.is_empty() || has_volume && !is_sampled {
+            draws.flags.push(Flag::MeasuredVolume {
+                area_id: area_id.into(),
+            });
+        }
         for dyke in &season.dykes {
             let dyke_weights = weights(dyke.dug);
             let side = |side: &str, distribution: Distribution| {

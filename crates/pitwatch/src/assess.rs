@@ -7,9 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use geo::MultiPolygon;
 use pitwatch_capacity::{
-    AreaEvidence, Assessment, ChangeDisagreement, Estimate, Figure, Measure, MonthActivity,
-    MonthLooks, OmittedShare, Params, Participant, Priors, ReportPeriod, ReportedAmount,
-    SampleArea, Scope, Season, Site, in_order_of_vintage,
+    AreaEvidence, Assessment, ChangeDisagreement, Dyke, Estimate, Figure, Measure, MeasuredDepth,
+    MeasuredDyke, MonthActivity, MonthLooks, OmittedShare, Params, Participant, Priors,
+    ReportPeriod, ReportedAmount, SampleArea, Scope, Season, Site, in_order_of_vintage,
 };
 use pitwatch_grid::{Day, Region};
 use pitwatch_sites::{Alert, Review};
@@ -197,6 +197,22 @@ fn read_files(pipeline: &Pipeline) -> Result<Option<Inputs>> {
         Some(file) => read_points(&folder.join(file), pipeline)?,
         None => (Vec::new(), String::new()),
     };
+    for (key, dyke) in params.dykes.iter().map(|dyke| ("dykes", dyke)) {
+        let is_area = pipeline
+            .areas
+            .iter()
+            .any(|area| area.id.as_ref() == Some(&dyke.area_id));
+        if !is_area || !priors.deposits().contains_key(&dyke.deposit) {
+            return Err(anyhow!(
+                "{}: {key} has {:?} in area {:?} of deposit {:?}; write an area of this pipeline, and a deposit of {}",
+                pipeline.path.display(),
+                dyke.name,
+                dyke.area_id,
+                dyke.deposit,
+                path.display()
+            ));
+        }
+    }
     let hashes = [&text, &table, &points_table].map(|text| sha256(text.as_bytes()));
     Ok(Some(Inputs {
         params,
@@ -263,6 +279,28 @@ pub(crate) fn assess(
         .filter(|result| inputs.priors.areas().contains_key(&result.watch.area_id))
         .map(|result| evidence_of(inputs, pipeline, result, &mut warnings))
         .collect::<Result<_>>()?;
+    for depth in &inputs.params.depths {
+        let mut alerts = results.iter().flat_map(|result| &result.alerts);
+        if !alerts.any(|alert| alert.alert_id == depth.alert_id) {
+            warnings.push(format!(
+                "{}: [[capacity.depths]] names the alert {}, which this run does not have: its depth is not used",
+                pipeline.path.display(),
+                depth.alert_id
+            ));
+        }
+    }
+    for dyke in &inputs.params.dykes {
+        if dyke
+            .days()
+            .is_some_and(|days| days.1 < pipeline.monitor_from)
+        {
+            warnings.push(format!(
+                "{}: the dyke {} was dug before the monitoring: it is not used",
+                pipeline.path.display(),
+                dyke.name
+            ));
+        }
+    }
     let countries: Vec<&str> = evidence
         .iter()
         .filter_map(|area| inputs.priors.areas().get(&area.area_id))
@@ -412,9 +450,9 @@ fn evidence_of(
             n_clear: Some(n_clear(&is_in)),
             sites: in_span[place]
                 .iter()
-                .filter_map(|alert| site_of(alert))
+                .filter_map(|alert| site_of(alert, &inputs.params.depths))
                 .collect(),
-            dykes: Vec::new(),
+            dykes: dykes_of(inputs, &result.watch.area_id, &spans, place),
             omitted_share,
             min_detectable_ha: limit.min_detectable_ha.filter(|_| limit.is_measured),
             false_area: false_areas[place].clone(),
@@ -489,7 +527,7 @@ fn spans(
 }
 
 /// A confirmed alert as evidence; `None` if it was dismissed. What a reviewer confirmed is certain.
-fn site_of(alert: &Alert) -> Option<Site> {
+fn site_of(alert: &Alert, depths: &[MeasuredDepth]) -> Option<Site> {
     let probability = match alert.review {
         Review::Dismissed => return None,
         Review::Confirmed => 1.0,
@@ -505,8 +543,31 @@ fn site_of(alert: &Alert) -> Option<Site> {
         },
         probability,
         dug: (Day::of(alert.start_datetime), Day::of(alert.end_datetime)),
-        volume_m3: None,
+        volume_m3: depths
+            .iter()
+            .find(|depth| depth.alert_id == alert.alert_id)
+            .map(|depth| {
+                let [lo, value, hi] = depth.depth_m;
+                Estimate {
+                    value: alert.area_ha * M2_PER_HA * value,
+                    lo: alert.area_ha_lo * M2_PER_HA * lo,
+                    hi: alert.area_ha_hi * M2_PER_HA * hi,
+                }
+            }),
     })
+}
+
+/// The dyke trenches of an area that were dug, at the latest, in one of its spans.
+fn dykes_of(inputs: &Inputs, area_id: &str, spans: &[Span], place: usize) -> Vec<Dyke> {
+    let dykes = inputs.params.dykes.iter();
+    dykes
+        .filter(|dyke| dyke.area_id == area_id)
+        .filter_map(MeasuredDyke::evidence)
+        .filter(|dyke| {
+            let days = |span: &Span| span.days.0 <= dyke.dug.1;
+            spans.iter().rposition(days) == Some(place)
+        })
+        .collect()
 }
 
 /// The area that reviewed points give each season; why points are not used becomes a warning.
