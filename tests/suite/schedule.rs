@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::print_stdout,
-    reason = "the figures of the year, which docs/accuracy.md gives"
+    reason = "the figures of the year, which docs/operations.md gives"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,6 +173,17 @@ fn only_what_was_published_since_the_last_run_is_asked_for() {
     }
     run(&["--since", "last"]).expect(0);
     assert!(asked_from(&catalog.asked()).iter().all(Option::is_some));
+
+    // An answer without what was told before and must be in it is not trusted: all is asked for.
+    catalog.edit(|items| {
+        items.remove(60);
+    });
+    run(&["--since", "last"]).expect(0);
+    let asked = asked_from(&catalog.asked());
+    assert!(
+        asked.len() > 1 && asked[0].is_some() && asked[1..].iter().all(Option::is_none),
+        "{asked:?}"
+    );
 
     // Another question is asked in full: of another period, after the days that the pipeline sets.
     case.edit("full_search_days = 30", "full_search_days = 0");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta};
-use pitwatch_grid::{Day, UtcTime};
+use pitwatch_grid::{Day, UtcTime, parse_time};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -300,7 +300,21 @@ async fn search_api(
         }
     }
     report.is_complete = is_complete && report.n_matched.is_none_or(|n| items.len() as u64 >= n);
-    if let (Some((_, published_from)), Some(since)) = (newer, since) {
+    if let (Some((property, published_from)), Some(since)) = (newer, since) {
+        // What was told before and reaches into the overlap must be told again. Else it was taken away, or the source did
+        // not answer the question, and an empty answer would pass for nothing new.
+        let is_lacking = since.told.items.iter().any(|(id, item)| {
+            let published = item
+                .get("properties")
+                .and_then(|properties| properties.get(property)?.as_str())
+                .and_then(|text| parse_time(text).ok());
+            published.is_some_and(|time| time > published_from) && !items.contains_key(id)
+        });
+        if is_lacking && is_complete {
+            report.n_matched = None;
+            let all = search_api(source, query, until, None, walk, report);
+            return Box::pin(all).await;
+        }
         // How many there are of all it did not say.
         report.n_matched = None;
         report.published_from = Some(published_from);
