@@ -8,7 +8,7 @@ use criterion::{Criterion, Throughput};
 use pitwatch_benches::{changed_pixels, geobox, sites_params, times};
 use pitwatch_grid::Shape;
 use pitwatch_report::write_alerts_geojson;
-use pitwatch_sites::{find_alerts, follow};
+use pitwatch_sites::{Topsoil, find_alerts, follow};
 
 const N_LOOKS: usize = 140;
 const N_PIXELS: usize = 20_000;
@@ -25,9 +25,16 @@ fn main() {
         width: 1_024,
     });
     let pixels = changed_pixels(&area, N_LOOKS as u32, N_PIXELS, 1);
-    let mut alerts = find_alerts("bench", &area, &times(N_LOOKS), &pixels, &params)
-        .expect("the area can be projected")
-        .alerts;
+    let mut alerts = find_alerts(
+        "bench",
+        &area,
+        &times(N_LOOKS),
+        &pixels,
+        &Topsoil::default(),
+        &params,
+    )
+    .expect("the area can be projected")
+    .alerts;
     follow(
         "bench",
         &area,

@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use pitwatch_benches::{changed_pixels, geobox, sites_params, times};
 use pitwatch_change::Kind;
 use pitwatch_grid::{Day, LatticePixel, Shape, parse_time};
-use pitwatch_sites::{Known, Tier, find_alerts, follow};
+use pitwatch_sites::{Known, Tier, Topsoil, find_alerts, follow};
 
 const N_LOOKS: usize = 140;
 /// Height and width of the area, in pixels.
@@ -72,9 +72,16 @@ fn main() {
     for n_pixels in [2_000, 40_000] {
         let pixels = changed_pixels(&area, N_LOOKS as u32, n_pixels, 1);
         let find = || {
-            find_alerts("bench", &area, &looks, black_box(&pixels), &params)
-                .expect("the area can be projected")
-                .alerts
+            find_alerts(
+                "bench",
+                &area,
+                &looks,
+                black_box(&pixels),
+                &Topsoil::default(),
+                &params,
+            )
+            .expect("the area can be projected")
+            .alerts
         };
         let alerts = find();
         let size = format!("{n_pixels}px_{}objects", alerts.len());

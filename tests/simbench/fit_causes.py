@@ -30,9 +30,8 @@ NEVER = -20.0
 # Added to standard deviations, so that a feature that does not vary has weight 0 instead of a division by 0.
 LEAST_SPREAD = 1e-9
 # Drawn pits vary in color and lie beside ponds; a real one may be as even as a field. Half of the weight of each pit goes to a
-# copy whose spreads are multiplied by a random share, so that evenness speaks less for a field than in the simulation.
+# copy whose spreads are multiplied by a share from 0 to 1, so that evenness speaks less for a field than in the simulation.
 SPREADS = ["red_spread", "color_spread", "bare_share_spread"]
-MOST_OF_A_SPREAD = 0.7
 # The gradient at which the fit is done; the loss is convex, and the weights are written to 4 decimals.
 GRADIENT = 1e-6
 
@@ -122,7 +121,7 @@ def with_even_pits(rows):
         every.append(row)
         weights.append(0.5 if is_pit else 1.0)
         if is_pit:
-            share = random.uniform(0, MOST_OF_A_SPREAD)
+            share = random.uniform(0, 1)
             every.append({**row, **{name: float(row[name]) * share for name in SPREADS}})
             weights.append(0.5)
     return every, np.array(weights)

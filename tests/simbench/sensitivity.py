@@ -5,7 +5,7 @@
                  [--only KEY,...] [--other-seed 8] [--draws 6] [--jitter 0.02] [--processes 2]
                  [--scenes DIR] [--out DIR] [--binary PATH]
 
-Each number is lowered and raised by itself, all others as they are; the weights of causes are left alone.
+Each number is lowered and raised by itself (a list of numbers as a whole), all others as they are; the weights of causes are left alone.
 A value v becomes v + |v| · (factor − 1), so that "higher" is higher for negative ones too; a whole number changes by at
 least 1, and 0 is never scaled. A value that `pitwatch validate` refuses is shown as refused.
 Scores are those of score.py at --mmu 2 of the confirmed dates, means over the scenes.
@@ -18,7 +18,7 @@ Scores are kept under --out by what they rest on, so that a run that was stopped
 Needs what run.py needs.
 """
 
-import argparse, concurrent.futures, hashlib, json, os, random, re, shutil, subprocess, tomllib
+import argparse, concurrent.futures, functools, hashlib, json, os, random, re, shutil, subprocess, tomllib
 
 import numpy as np
 
@@ -28,7 +28,7 @@ import score as sb
 
 MEASURES = ("F1", "F1_strict", "FA_strict_ha_100km2_yr")
 DIGITS = {"F1": 3, "F1_strict": 3, "FA_strict_ha_100km2_yr": 1}
-TABLES = ("change", "sites")
+TABLES = ("change", "sites", "sites.topsoil")
 REFUSED = "refused"
 
 
@@ -44,11 +44,15 @@ def read(path):
 def numbers(text):
     """[(table, key, value)] in the order of the file."""
     tables = tomllib.loads(text)
-    return [(t, k, v) for t in TABLES for k, v in tables[t].items() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    is_number = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool)
+    of = lambda table: functools.reduce(dict.get, table.split("."), tables).items()
+    return [(t, k, v) for t in TABLES for k, v in of(t) if all(map(is_number, v if isinstance(v, list) else [v]))]
 
 
 def moved(value, factor):
-    """The value lowered or raised, of the same type."""
+    """The value lowered or raised, of the same type; a list as a whole."""
+    if isinstance(value, list):
+        return [moved(v, factor) for v in value]
     new = value + abs(value) * (factor - 1)
     if isinstance(value, float):
         return float(f"{new:.6g}")

@@ -6,7 +6,9 @@ use crate::lanes::{MAX_LOOKS, N_LANES};
 use crate::mask::Observation;
 use crate::series::{BLUE, RED, Series, median};
 use crate::tile::{Looks, REFLECTANCE_SCALE, Tile};
-use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, lanes, monitor};
+use crate::{
+    ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, Soil, lanes, monitor,
+};
 
 /// The bands that detection cannot do without.
 pub const REQUIRED_BANDS: [Band; 5] = [Band::Blue, Band::Green, Band::Red, Band::Nir, Band::Swir16];
@@ -39,15 +41,17 @@ pub fn detect_until(
 ) -> Result<ChangeMap> {
     let area = looks(cube, monitor_from, until, params)?;
     let n_tiles = cube.geobox().shape().n_pixels().div_ceil(N_LANES);
-    let tiles: Vec<Vec<PixelVerdict>> = (0..n_tiles)
+    let tiles: Vec<Vec<(PixelVerdict, Option<Soil>)>> = (0..n_tiles)
         .into_par_iter()
         .map_init(Work::default, |work, tile| {
             judge(&area, tile * N_LANES, work, params)
         })
         .collect();
+    let (pixels, soils) = tiles.into_iter().flatten().unzip();
     Ok(ChangeMap {
         geobox: cube.geobox().clone(),
-        pixels: tiles.concat(),
+        pixels,
+        soils,
     })
 }
 
@@ -125,8 +129,13 @@ impl Work {
     }
 }
 
-/// The verdicts on the pixels of the tile from `first` on.
-fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<PixelVerdict> {
+/// The verdicts on the pixels of the tile from `first` on, and their soils.
+fn judge(
+    looks: &Looks,
+    first: usize,
+    work: &mut Work,
+    params: &Params,
+) -> Vec<(PixelVerdict, Option<Soil>)> {
     work.fill(looks, first, params);
     let Work { tile, fit, series } = work;
     let end = (first + N_LANES).min(looks.cube.geobox().shape().n_pixels());
@@ -141,7 +150,7 @@ fn judge(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Vec<P
         .collect()
 }
 
-/// The verdict on one pixel.
+/// The verdict on one pixel, and its soil.
 ///
 /// - `series`: its clear looks, the first `n` of them history.
 /// - `history`: fits them.
@@ -152,7 +161,7 @@ fn judge_pixel(
     series: &mut Series,
     params: &Params,
     history: impl FnOnce(&mut Series) -> History,
-) -> PixelVerdict {
+) -> (PixelVerdict, Option<Soil>) {
     let n_clear = series.len() - n;
     let mut verdict = PixelVerdict {
         state: PixelState::Stable,
@@ -164,26 +173,26 @@ fn judge_pixel(
         finding: None,
         retracted: Vec::new(),
     };
-    verdict.state = if n < params.min_clear_history as usize {
-        short_history(looks, index)
-    } else if n_clear < params.min_clear_monitoring as usize {
+    if n < params.min_clear_history as usize {
+        verdict.state = short_history(looks, index);
+        return (verdict, None);
+    }
+    let history = history(series);
+    verdict.state = if n_clear < params.min_clear_monitoring as usize {
         unseen(looks, index, looks.n_history..looks.dates.len()).state()
+    } else if history.median_ndvi < params.history_ndvi {
+        PixelState::BareHistory
     } else {
-        let history = history(series);
-        if history.median_ndvi < params.history_ndvi {
-            PixelState::BareHistory
-        } else {
-            let (followed, _) = monitor::follow(series, n, &history, params);
-            (verdict.finding, verdict.retracted) = followed.findings();
-            match verdict.finding {
-                None => PixelState::Stable,
-                Some(finding) if finding.kind == Kind::Cleared => PixelState::Cleared,
-                Some(finding) if finding.confirmed_look.is_some() => PixelState::Confirmed,
-                Some(_) => PixelState::Provisional,
-            }
+        let (followed, _) = monitor::follow(series, n, &history, params);
+        (verdict.finding, verdict.retracted) = followed.findings();
+        match verdict.finding {
+            None => PixelState::Stable,
+            Some(finding) if finding.kind == Kind::Cleared => PixelState::Cleared,
+            Some(finding) if finding.confirmed_look.is_some() => PixelState::Confirmed,
+            Some(_) => PixelState::Provisional,
         }
     };
-    verdict
+    (verdict, history.soil(params))
 }
 
 /// The state of a pixel of too few clear looks in the history.

@@ -1,10 +1,11 @@
 use wide::f32x4;
 
-use crate::Params;
 use crate::harmonic::{self, N_COEFFICIENTS};
+use crate::index;
 use crate::lanes::{self, Lanes, Mask, N_LANES, N_PARTS, Quantiles, part, set_part};
 use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series};
 use crate::tile::{REFLECTANCE_SCALE, TileHistory};
+use crate::{Params, Soil};
 
 /// A normal distribution's standard deviation over its median absolute deviation.
 ///
@@ -76,6 +77,28 @@ impl History {
             barest: *barest,
         };
         Some((history, rest))
+    }
+
+    /// The soil that the barest looks showed; `None` where they did not, or where the ground was bare or water throughout.
+    pub(crate) fn soil(&self, params: &Params) -> Option<Soil> {
+        let [blue, red, nir, swir16, swir22] = self.barest;
+        let is_ground = index::ndvi(red, nir) < params.soil_ndvi
+            && index::bsi(blue, red, nir, swir16) > params.ground_bsi
+            && red > params.ground_red;
+        let is_land =
+            self.median_ndvi >= params.history_ndvi && self.water_share <= params.water_share;
+        let ln_ratio =
+            |a: f32, b: f32| (a.max(params.noise_visible) / b.max(params.noise_visible)).ln();
+        (is_ground && is_land).then(|| Soil {
+            red: red.ln(),
+            red_over_swir16: ln_ratio(red, swir16),
+            blue_over_red: ln_ratio(blue, red),
+            swir22_over_swir16: if swir22 > 0.0 {
+                ln_ratio(swir22, swir16)
+            } else {
+                0.0
+            },
+        })
     }
 
     /// What each series should be on a day with these regressors.

@@ -23,7 +23,8 @@ mod tile;
 pub use detect::{REQUIRED_BANDS, detect, detect_until};
 pub use error::{Error, Result};
 pub use map::{
-    ChangeMap, ChangedPixel, Finding, Ground, Kind, N_GROUND_NUMBERS, PixelState, PixelVerdict,
+    ChangeMap, ChangedPixel, Finding, Ground, Kind, N_GREEN_LEVELS, N_GROUND_NUMBERS, PixelState,
+    PixelVerdict, Soil,
 };
 pub use memory::{Memory, Records};
 pub use memory_bytes::checksum;

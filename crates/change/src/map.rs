@@ -68,6 +68,9 @@ pub enum Kind {
     Excavation,
 }
 
+/// Levels of green that are told apart after an alert.
+pub const N_GREEN_LEVELS: usize = 5;
+
 /// What was found at one pixel. Times are places in the list of looks that the cubes of the area share.
 ///
 /// A pixel may alert, be retracted and alert again; each time is a finding of its own.
@@ -85,6 +88,8 @@ pub struct Finding {
     pub greened_look: Option<u32>,
     /// The look by which a green season had come and the ground had stayed bare; `None` = not seen.
     pub stayed_bare_look: Option<u32>,
+    /// The look by which NDVI since the alert had passed each of [`Params::green_levels`](crate::Params::green_levels); `None` = not yet.
+    pub greener_looks: [Option<u32>; N_GREEN_LEVELS],
     /// The last clear look before the change.
     pub last_look_before: u32,
     /// The first clear look that shows the change.
@@ -110,6 +115,7 @@ impl Finding {
             retracted_look: None,
             greened_look: None,
             stayed_bare_look: None,
+            greener_looks: [None; N_GREEN_LEVELS],
             last_look_before: seen.0,
             first_look_after: seen.1,
             core_look: None,
@@ -134,14 +140,16 @@ pub struct Ground {
     pub red: f32,
     /// Red over swir16 reflectance: the color of the ground.
     pub red_over_swir16: f32,
+    /// Blue over red reflectance.
+    pub blue_over_red: f32,
+    /// Swir22 over swir16 reflectance; 0 where swir22 is not given.
+    pub swir22_over_swir16: f32,
     /// Share of the way from the expected NDVI to bare ground's, 1 = bare; −0.5 to 1.5.
     pub bare_share: f32,
     /// Natural logarithm of red over the red expected for the season, −2 to 2.
     pub brightening: f32,
     /// NDVI less the lower end of the pixel's own range in the history, −0.3 to 0.3; below 0 it was never as bare.
     pub above_barest: f32,
-    /// ln(1 + distance outside the pixel's own range of colors, in scales).
-    pub new_color: f32,
     /// Share of the history looks that were at least partly water.
     pub wet_share: f32,
     /// Change against the pixel's own barest looks of the history, as natural logarithms of ratios, −2 to 2: red.
@@ -159,7 +167,7 @@ pub struct Ground {
 }
 
 /// Numbers of a [`Ground`].
-pub const N_GROUND_NUMBERS: usize = 17;
+pub const N_GROUND_NUMBERS: usize = 18;
 
 impl Ground {
     /// Its numbers, in the order of the fields.
@@ -172,10 +180,11 @@ impl Ground {
             bsi_after,
             red,
             red_over_swir16,
+            blue_over_red,
+            swir22_over_swir16,
             bare_share,
             brightening,
             above_barest,
-            new_color,
             wet_share,
             red_change,
             swir16_change,
@@ -191,10 +200,11 @@ impl Ground {
             bsi_after,
             red,
             red_over_swir16,
+            blue_over_red,
+            swir22_over_swir16,
             bare_share,
             brightening,
             above_barest,
-            new_color,
             wet_share,
             red_change,
             swir16_change,
@@ -215,17 +225,18 @@ impl Ground {
             bsi_after: numbers[3],
             red: numbers[4],
             red_over_swir16: numbers[5],
-            bare_share: numbers[6],
-            brightening: numbers[7],
-            above_barest: numbers[8],
-            new_color: numbers[9],
-            wet_share: numbers[10],
-            red_change: numbers[11],
-            swir16_change: numbers[12],
-            red_over_swir16_change: numbers[13],
-            blue_over_red_change: numbers[14],
-            nir_over_red_change: numbers[15],
-            swir22_over_swir16_change: numbers[16],
+            blue_over_red: numbers[6],
+            swir22_over_swir16: numbers[7],
+            bare_share: numbers[8],
+            brightening: numbers[9],
+            above_barest: numbers[10],
+            wet_share: numbers[11],
+            red_change: numbers[12],
+            swir16_change: numbers[13],
+            red_over_swir16_change: numbers[14],
+            blue_over_red_change: numbers[15],
+            nir_over_red_change: numbers[16],
+            swir22_over_swir16_change: numbers[17],
         }
     }
 }
@@ -251,6 +262,19 @@ pub struct PixelVerdict {
     pub retracted: Vec<Finding>,
 }
 
+/// The soil that a pixel's barest looks of the history showed, as natural logarithms.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Soil {
+    /// Of red reflectance.
+    pub red: f32,
+    /// Of red over swir16.
+    pub red_over_swir16: f32,
+    /// Of blue over red.
+    pub blue_over_red: f32,
+    /// Of swir22 over swir16; 0 where swir22 is not given.
+    pub swir22_over_swir16: f32,
+}
+
 /// The verdicts on a window of pixels, `(y, x)` with x contiguous.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangeMap {
@@ -258,6 +282,8 @@ pub struct ChangeMap {
     pub geobox: GeoBox,
     /// One verdict a pixel.
     pub pixels: Vec<PixelVerdict>,
+    /// The soil of each pixel; `None` where the history never showed it.
+    pub soils: Vec<Option<Soil>>,
 }
 
 /// A finding placed on the lattice: what `sites` makes objects of.

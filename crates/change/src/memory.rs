@@ -19,7 +19,7 @@ use crate::lanes::{self, Integers, Lanes, MAX_LOOKS, Mask, N_LANES, N_PARTS};
 use crate::monitor::{Followed, Recent, RecentLook, Seen, follow, lowest_of_season};
 use crate::series::{BLUE, LookDate, NDVI, RED, SWIR16, SWIR22, Sight};
 use crate::tile::{Looks, N_BANDS, REFLECTANCE_SCALE};
-use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result};
+use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, Soil};
 
 /// Numbers of the fit that every look needs: the models of blue, red and NDVI, NDVI's scale and that of the canopy.
 pub(crate) type Fit = [Lanes; 17];
@@ -134,6 +134,11 @@ impl Records {
     #[must_use]
     pub fn of(&self, pixel: usize) -> &[f32] {
         &self.numbers[pixel * self.n_numbers..(pixel + 1) * self.n_numbers]
+    }
+
+    fn soil(&self, pixel: usize, params: &Params) -> Option<Soil> {
+        let (history, _) = History::from_numbers(self.of(pixel))?;
+        history.soil(params)
     }
 
     /// Reads a record, as [`Memory::step`] wants it read.
@@ -445,9 +450,10 @@ impl Memory {
             let (a, b, c) = (value(a), value(b), value(c));
             a.min(b).max(a.max(b).min(c))
         };
+        let ndvi = median(&|look| look.ndvi[lane]);
         let expected = median(&|look| look.expected[lane]);
         let residual = median(&|look| look.ndvi[lane] - look.expected[lane]);
-        watch.step_green(look, date.day, expected, residual, params);
+        watch.step_green(look, date.day, ndvi, expected, residual, params);
         true
     }
 
@@ -525,11 +531,13 @@ impl Memory {
 
     /// The verdicts, worked out on all threads.
     ///
+    /// - `records`: of the same pixels.
+    ///
     /// # Panics
     ///
     /// If the geobox has another number of pixels.
     #[must_use]
-    pub fn map(&self, geobox: &GeoBox, params: &Params) -> ChangeMap {
+    pub fn map(&self, geobox: &GeoBox, records: &Records, params: &Params) -> ChangeMap {
         assert_eq!(
             geobox.shape().n_pixels(),
             self.n_pixels,
@@ -542,6 +550,9 @@ impl Memory {
         ChangeMap {
             geobox: geobox.clone(),
             pixels,
+            soils: (0..self.n_pixels)
+                .map(|pixel| records.soil(pixel, params))
+                .collect(),
         }
     }
 
@@ -1198,7 +1209,7 @@ mod tests {
             // The last look alone.
             ends.extend([N_LOOKS - 1, N_LOOKS]);
             for end in ends {
-                let early = memory.map(whole.geobox(), &params);
+                let early = memory.map(whole.geobox(), &records, &params);
                 let expected = detect(&part(&whole, 0..done), from, &params).unwrap();
                 prop_assert_eq!(text(&early), text(&expected));
                 memory = Memory::from_bytes(&memory.fit_bytes(), &memory.live_bytes(), &params).expect("whole bytes");
@@ -1208,7 +1219,7 @@ mod tests {
                 }
             }
             let expected = detect(&whole, from, &params).unwrap();
-            prop_assert_eq!(text(&memory.map(whole.geobox(), &params)), text(&expected));
+            prop_assert_eq!(text(&memory.map(whole.geobox(), &records, &params)), text(&expected));
         }
 
         #[test]
@@ -1222,7 +1233,7 @@ mod tests {
                 memory.step(&part(&whole, look..look + 1), &params, &mut |pixel, record| records.read(pixel, record)).unwrap();
             }
             let expected = detect(&whole, from, &params).unwrap();
-            prop_assert_eq!(text(&memory.map(whole.geobox(), &params)), text(&expected));
+            prop_assert_eq!(text(&memory.map(whole.geobox(), &records, &params)), text(&expected));
         }
     }
 

@@ -15,8 +15,8 @@ use crate::monitor::{Alerted, Followed, Green, Watch};
 use crate::series::LookDate;
 
 /// Start of the bytes of a fit, and of those of what moves. The number changes with what they mean.
-const FIT_MAGIC: u64 = u64::from_le_bytes(*b"pwfit 1\n");
-const LIVE_MAGIC: u64 = u64::from_le_bytes(*b"pwliv 1\n");
+const FIT_MAGIC: u64 = u64::from_le_bytes(*b"pwfit 2\n");
+const LIVE_MAGIC: u64 = u64::from_le_bytes(*b"pwliv 2\n");
 
 /// 64-bit numbers before the tiles of a fit.
 const N_FIT_HEAD: usize = 5;
@@ -232,6 +232,8 @@ fn write_followed(followed: &Followed, out: &mut Vec<u32>) {
                 look(alert.green.greened_look),
                 look(alert.green.stayed_bare_look),
             ]);
+            out.extend(alert.green.greener_looks.map(look));
+            out.extend(alert.colors.map(f32::to_bits));
             write_ground(&alert.at_alert, out);
             write_ground(&alert.at_confirmation, out);
         }
@@ -251,6 +253,7 @@ fn write_followed(followed: &Followed, out: &mut Vec<u32>) {
             finding.first_look_after,
             look(finding.core_look),
         ]);
+        out.extend(finding.greener_looks.map(look));
         write_ground(&finding.at_alert, out);
         write_ground(&finding.at_confirmation, out);
     }
@@ -314,6 +317,8 @@ impl Words<'_> {
                 greened,
                 stayed,
             ] = self.array()?;
+            let greener_looks = self.array()?.map(some);
+            let colors = self.array()?.map(f32::from_bits);
             watch.alert = Some(Alerted {
                 look,
                 day: Day(day.cast_signed()),
@@ -322,11 +327,13 @@ impl Words<'_> {
                 n_looks,
                 at_alert: self.ground()?,
                 at_confirmation: self.ground()?,
+                colors,
                 confirmed_look: some(confirmed),
                 green: Green {
                     runs: [green, bare],
                     greened_look: some(greened),
                     stayed_bare_look: some(stayed),
+                    greener_looks,
                 },
             });
         }
@@ -345,6 +352,7 @@ impl Words<'_> {
             after,
             core,
         ] = self.array()?;
+        let greener_looks = self.array()?.map(some);
         let kind = [Kind::Cleared, Kind::Excavation]
             .into_iter()
             .find(|&known| known as u32 == kind)?;
@@ -354,6 +362,7 @@ impl Words<'_> {
             retracted_look: some(retracted),
             greened_look: some(greened),
             stayed_bare_look: some(stayed),
+            greener_looks,
             core_look: some(core),
             at_confirmation: self.ground()?,
             ..Finding::new(kind, alert, (before, after), at_alert)

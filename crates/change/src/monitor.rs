@@ -4,7 +4,7 @@ use pitwatch_grid::Day;
 
 use crate::history::{History, is_water};
 use crate::series::{BLUE, N_SERIES, NDVI, RED, SWIR16, SWIR22, Series, Sight, quantile};
-use crate::{Finding, Ground, Kind, Params};
+use crate::{Finding, Ground, Kind, N_GREEN_LEVELS, Params};
 
 /// Days of a year, by which seasons recur.
 const DAYS_PER_YEAR: f32 = 365.2425;
@@ -123,9 +123,11 @@ impl Followed {
         } else {
             excavation_evidence(day, history, seen, lowest, params)
         };
-        let ground = || Ground::of(seen, history, params);
+        let ground = |colors: &[f32; N_COLORS]| Ground::of(seen, colors, history, params);
         retracted.extend(excavation.step(look, day, evidence, recent, seen, &ground, params));
-        excavation.step_green(look, day, seen.expected[NDVI], seen.residual[NDVI], params);
+        let [ndvi, expected, residual] =
+            [&seen.value, &seen.expected, &seen.residual].map(|series| series[NDVI]);
+        excavation.step_green(look, day, ndvi, expected, residual, params);
         if excavation.is_confirmed() {
             return;
         }
@@ -190,6 +192,9 @@ pub(crate) struct Seen {
     expected_bsi: f32,
 }
 
+/// Colors by which one ground is told from another: blue, red, nir, swir16, swir22.
+pub(crate) const N_COLORS: usize = 5;
+
 /// Numbers of a [`Seen`].
 const N_SEEN: usize = 3 * N_SERIES + 4;
 
@@ -217,6 +222,11 @@ impl Seen {
     /// Share of the way from the expected NDVI to bare ground's; 0 where bare ground is what the season brings.
     fn bare_share(&self, params: &Params) -> f32 {
         bare_share(self.expected[NDVI], self.residual[NDVI], params)
+    }
+
+    fn colors(&self) -> [f32; N_COLORS] {
+        let [blue, red, swir16, swir22] = [BLUE, RED, SWIR16, SWIR22].map(|k| self.value[k]);
+        [blue, red, self.nir, swir16, swir22]
     }
 
     /// Distance outside the pixel's own range of colors, in scales.
@@ -357,18 +367,16 @@ impl Evidence {
 }
 
 impl Ground {
-    fn of(seen: &Seen, history: &History, params: &Params) -> Self {
-        let [blue, red, nir, swir16, swir22] = history.barest;
-        let [blue, red, nir, swir16, swir22] = [
-            (seen.value[BLUE], blue),
-            (seen.value[RED], red),
-            (seen.nir, nir),
-            (seen.value[SWIR16], swir16),
-            (seen.value[SWIR22], swir22),
-        ]
-        .map(|(now, barest)| {
-            (now.max(params.noise_visible) / barest.max(params.noise_visible)).ln()
+    /// - `seen`: what a look shows.
+    /// - `colors`: blue, red, nir, swir16 and swir22, of it or over more looks.
+    fn of(seen: &Seen, colors: &[f32; N_COLORS], history: &History, params: &Params) -> Self {
+        let changes: [f32; N_COLORS] = std::array::from_fn(|k| {
+            let [now, barest] =
+                [colors[k], history.barest[k]].map(|value| value.max(params.noise_visible));
+            (now / barest).ln()
         });
+        let [blue, red, nir, swir16, swir22] = changes;
+        let [now_blue, now_red, _, now_swir16, now_swir22] = *colors;
         let bound = |change: f32| change.clamp(-2.0, 2.0);
         // All 0 where the band is not given.
         let has_swir22 = history.barest[4] > 0.0;
@@ -387,15 +395,16 @@ impl Ground {
             ndvi_after: seen.value[NDVI],
             bsi_before: seen.expected_bsi,
             bsi_after: seen.bsi,
-            red: seen.value[RED],
-            red_over_swir16: seen.value[RED] / seen.value[SWIR16].max(params.noise_swir),
+            red: now_red,
+            red_over_swir16: now_red / now_swir16.max(params.noise_swir),
+            blue_over_red: now_blue / now_red.max(params.noise_visible),
+            swir22_over_swir16: now_swir22 / now_swir16.max(params.noise_swir),
             bare_share: seen.bare_share(params).clamp(-0.5, 1.5),
             brightening: (seen.value[RED].max(params.noise_visible)
                 / seen.expected[RED].max(params.noise_visible))
             .ln()
             .clamp(-2.0, 2.0),
             above_barest: (seen.value[NDVI] - history.range[NDVI][0]).clamp(-0.3, 0.3),
-            new_color: seen.new_color(history).ln_1p(),
             wet_share: history.wet_share,
         }
     }
@@ -507,6 +516,8 @@ pub(crate) struct Alerted {
     pub(crate) n_looks: u32,
     pub(crate) at_alert: Ground,
     pub(crate) at_confirmation: Ground,
+    /// Sums of the colors over the looks that showed the change, `n_with` of them.
+    pub(crate) colors: [f32; N_COLORS],
     pub(crate) confirmed_look: Option<u32>,
     pub(crate) green: Green,
 }
@@ -518,6 +529,8 @@ pub(crate) struct Green {
     pub(crate) runs: [u32; 2],
     pub(crate) greened_look: Option<u32>,
     pub(crate) stayed_bare_look: Option<u32>,
+    /// When each of [`Params::green_levels`] had been passed.
+    pub(crate) greener_looks: [Option<u32>; N_GREEN_LEVELS],
 }
 
 impl Watch {
@@ -544,6 +557,8 @@ impl Watch {
     }
 
     /// Takes one look in; returns the finding that it takes back, if it does.
+    ///
+    /// - `ground`: what the look shows, with these colors.
     #[expect(
         clippy::too_many_arguments,
         reason = "a look and what was made of it; a struct would be built here alone"
@@ -555,7 +570,7 @@ impl Watch {
         evidence: Evidence,
         recent: &Recent,
         seen: &Seen,
-        ground: &dyn Fn() -> Ground,
+        ground: &dyn Fn(&[f32; N_COLORS]) -> Ground,
         params: &Params,
     ) -> Option<Finding> {
         if self.is_confirmed() {
@@ -575,7 +590,7 @@ impl Watch {
         }
         match &mut self.alert {
             None if self.run >= self.needed => {
-                let ground = ground();
+                let ground = ground(&seen.colors());
                 self.alert = Some(Alerted {
                     look,
                     day,
@@ -584,6 +599,7 @@ impl Watch {
                     n_looks: 1,
                     at_alert: ground,
                     at_confirmation: ground,
+                    colors: seen.colors(),
                     confirmed_look: None,
                     green: Green::default(),
                 });
@@ -593,12 +609,17 @@ impl Watch {
             Some(alert) => {
                 alert.n_looks += 1;
                 alert.n_with += u32::from(is_change);
+                if is_change {
+                    let colors = alert.colors.iter_mut().zip(seen.colors());
+                    colors.for_each(|(sum, color)| *sum += color);
+                }
                 let lasts =
                     i64::from(day.0) - i64::from(alert.day.0) >= i64::from(params.confirm_days);
                 let is_steady = alert.n_with as f32 >= params.confirm_share * alert.n_looks as f32;
                 if is_change && alert.n_with >= params.confirm_looks && lasts && is_steady {
                     alert.confirmed_look = Some(look);
-                    alert.at_confirmation = ground();
+                    let n_with = alert.n_with as f32;
+                    alert.at_confirmation = ground(&alert.colors.map(|sum| sum / n_with));
                 } else if self.n_without >= params.retract_looks {
                     let finding = self.finding();
                     self.alert = None;
@@ -613,18 +634,23 @@ impl Watch {
         None
     }
 
-    /// Notes what a look in a green season says of ground that alerted long enough before.
+    /// Notes how green ground that alerted has become, and what a look in a green season says of it long enough after.
     ///
-    /// - `expected`, `residual`: NDVI's, medians over the last looks.
+    /// - `ndvi`, `expected`, `residual`: medians over the last looks.
     pub(crate) fn step_green(
         &mut self,
         look: u32,
         day: Day,
+        ndvi: f32,
         expected: f32,
         residual: f32,
         params: &Params,
     ) {
         let Some(alert) = &mut self.alert else { return };
+        let levels = alert.green.greener_looks.iter_mut();
+        for (passed, &level) in levels.zip(&params.green_levels) {
+            *passed = passed.or((ndvi > level).then_some(look));
+        }
         let is_green_season = expected - params.bare_ndvi > params.green_way;
         let is_after = i64::from(day.0) - i64::from(alert.day.0) >= i64::from(params.green_up_days);
         if !is_green_season || !is_after {
@@ -649,6 +675,7 @@ impl Watch {
             confirmed_look: alert.confirmed_look,
             greened_look: alert.green.greened_look,
             stayed_bare_look: alert.green.stayed_bare_look,
+            greener_looks: alert.green.greener_looks,
             core_look: self.core_look.map(|look| look.max(alert.look)),
             at_confirmation: alert.at_confirmation,
             ..Finding::new(self.kind, alert.look, alert.change, alert.at_alert)

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::{Error, Result};
+use crate::{Error, N_GREEN_LEVELS, Result};
 
 /// The numbers that move a result of this stage.
 ///
@@ -102,6 +102,10 @@ pub struct Params {
     pub stayed_bare_share: f32,
     /// Looks in a row of a green season that decide which of the two. Looks.
     pub green_looks: u32,
+    /// Levels of NDVI, ascending, of which it is noted when the ground has passed them since the alert. Unitless.
+    pub green_levels: [f32; N_GREEN_LEVELS],
+    /// NDVI of the barest looks of the history below which they show the soil, unitless.
+    pub soil_ndvi: f32,
     /// Cleared ground: least expected NDVI of a canopy, unitless; looks of other seasons say nothing.
     pub canopy_ndvi: f32,
     /// Cleared ground: NDVI drop that counts, unitless.
@@ -232,6 +236,14 @@ impl Params {
         share("greened_share", self.greened_share)?;
         share("stayed_bare_share", self.stayed_bare_share)?;
         some("green_looks", self.green_looks)?;
+        let levels = self.green_levels;
+        for level in levels {
+            within("green_levels", level, -1.0, 1.0, "between -1 and 1")?;
+        }
+        if let Some(pair) = levels.windows(2).find(|pair| pair[0] >= pair[1]) {
+            within("green_levels", pair[1], pair[0], 1.0, "in ascending order")?;
+        }
+        within("soil_ndvi", self.soil_ndvi, -1.0, 1.0, "between -1 and 1")?;
         within(
             "canopy_ndvi",
             self.canopy_ndvi,

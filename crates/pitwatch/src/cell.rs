@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use pitwatch_change::{
-    ChangedPixel, Finding, Ground, Kind, Memory, N_GROUND_NUMBERS, PixelState, PixelVerdict,
-    Records, mask,
+    ChangedPixel, Finding, Ground, Kind, Memory, N_GREEN_LEVELS, N_GROUND_NUMBERS, PixelState,
+    PixelVerdict, Records, mask,
 };
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
 use pitwatch_report::byte_from_reflectance;
+use pitwatch_sites::{Block, SoilSums, Topsoil};
 
 use crate::config::Pipeline;
 use crate::memo::{Kept, Memos, NewFit};
@@ -35,6 +36,8 @@ pub(crate) struct CellResult {
     pub(crate) before_rgb: Vec<u8>,
     pub(crate) after_rgb: Vec<u8>,
     pub(crate) changed: Vec<ChangedPixel>,
+    /// The topsoil of the area's pixels.
+    pub(crate) topsoil: Topsoil,
     /// What was found in the last part of the history, monitored as a replay; empty where nothing asks for it.
     pub(crate) replayed: Vec<ChangedPixel>,
     /// How many pixels of the area the replay could observe.
@@ -217,6 +220,7 @@ impl CellWork<'_> {
             mut memory,
             mut fit,
             n_clear,
+            topsoil,
             replayed,
             n_replayed,
         } = kept;
@@ -230,6 +234,7 @@ impl CellWork<'_> {
         let inside = self.inside(&geobox)?;
         let mut result = CellResult::new(cell.shape().n_pixels(), looks.len());
         result.n_clear[..n_kept].copy_from_slice(&n_clear);
+        result.topsoil = topsoil;
         result.replayed = replayed;
         result.n_replayed = n_replayed;
         let n_bands = self.reader.bands().len();
@@ -265,14 +270,7 @@ impl CellWork<'_> {
         }
         if n_kept < looks.len() {
             // As above.
-            let _ = memos.write(
-                cell,
-                &memory,
-                fit.checksum(),
-                &result.n_clear,
-                &result.replayed,
-                n_replayed,
-            );
+            let _ = memos.write(cell, &memory, fit.checksum(), &result);
         }
         Ok(Some(result))
     }
@@ -344,14 +342,18 @@ impl CellWork<'_> {
                 None => pitwatch_change::detect(&cube, monitor_from, &self.pipeline.change)?,
                 Some(new) => {
                     let (memory, records) = Memory::of(&cube, monitor_from, &self.pipeline.change)?;
-                    let map = memory.map(&geobox, &self.pipeline.change);
+                    let map = memory.map(&geobox, &records, &self.pipeline.change);
                     new.add(&memory, &records, block, row, col);
                     map
                 }
             };
             for (index, in_row, in_col) in places() {
                 let place = (row + in_row) * cell.width + (col + in_col);
-                result.set(place, at(in_row, in_col), &map.pixels[index]);
+                let at = at(in_row, in_col);
+                result.set(place, at, &map.pixels[index]);
+                if let Some(soil) = &map.soils[index] {
+                    result.topsoil.add(at, soil);
+                }
             }
         }
         // The findings of a pixel are in order of time already.
@@ -423,14 +425,7 @@ impl<'a> NewMemo<'a> {
             return Ok(());
         };
         let fit_checksum = self.memos.finish_fit(self.cell, fit, &memory)?;
-        self.memos.write(
-            self.cell,
-            &memory,
-            fit_checksum,
-            &result.n_clear,
-            &result.replayed,
-            result.n_replayed,
-        )?;
+        self.memos.write(self.cell, &memory, fit_checksum, result)?;
         self.memos.remove_other_fits(self.cell, fit_checksum);
         Ok(())
     }
@@ -446,6 +441,7 @@ impl CellResult {
             before_rgb: vec![0; 3 * n_pixels],
             after_rgb: vec![0; 3 * n_pixels],
             changed: Vec::new(),
+            topsoil: Topsoil::default(),
             replayed: Vec::new(),
             n_replayed: 0,
             n_clear: vec![0; n_looks],
@@ -477,6 +473,7 @@ impl CellResult {
         out.u64(self.n_clear.len() as u64);
         out.all(&self.n_clear, |value| value.to_le_bytes());
         out.changed(&self.changed);
+        out.topsoil(&self.topsoil);
         out.changed(&self.replayed);
         out.u64(self.n_replayed);
         out.u64(self.failures.len() as u64);
@@ -501,6 +498,7 @@ impl CellResult {
         let n_looks = read.u64()?;
         let n_clear = read.all(n_looks, u64::from_le_bytes)?;
         let changed = read.changed()?;
+        let topsoil = read.topsoil()?;
         let replayed = read.changed()?;
         let n_replayed = read.one(u64::from_le_bytes)?;
         let mut failures = BTreeMap::new();
@@ -520,6 +518,7 @@ impl CellResult {
             before_rgb,
             after_rgb,
             changed,
+            topsoil,
             replayed,
             n_replayed,
             n_clear,
@@ -529,7 +528,7 @@ impl CellResult {
 }
 
 /// Ends every result file, so that one cut short is known.
-const MAGIC: &[u8] = b"pitwatch cell 5\n";
+const MAGIC: &[u8] = b"pitwatch cell 6\n";
 
 pub(crate) struct Writer(pub(crate) Vec<u8>);
 
@@ -559,12 +558,23 @@ impl Writer {
                 Some(finding.last_look_before),
                 Some(finding.first_look_after),
             ];
-            self.all(&looks, |look| look.unwrap_or(u32::MAX).to_le_bytes());
+            let looks = looks.iter().chain(&finding.greener_looks);
+            looks.for_each(|look| self.bytes(&look.unwrap_or(u32::MAX).to_le_bytes()));
             for ground in [&finding.at_alert, &finding.at_confirmation] {
                 self.all(&ground.to_numbers(), f32::to_le_bytes);
             }
             self.bytes(&pixel.n_clear_history.to_le_bytes());
             self.bytes(&pixel.n_clear.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn topsoil(&mut self, topsoil: &Topsoil) {
+        let blocks = topsoil.blocks();
+        self.u64(blocks.len() as u64);
+        for (Block { row, col }, soil) in blocks {
+            self.all(&[row, col, soil.n_pixels], i64::to_le_bytes);
+            self.all(&soil.sums, i64::to_le_bytes);
+            self.all(&soil.squares, i64::to_le_bytes);
         }
     }
 
@@ -600,7 +610,7 @@ impl<'a> Parser<'a> {
             } else {
                 Kind::Cleared
             };
-            let looks = self.all(8, u32::from_le_bytes)?;
+            let looks = self.all(8 + N_GREEN_LEVELS, u32::from_le_bytes)?;
             let some = |k: usize| (looks[k] != u32::MAX).then_some(looks[k]);
             let at_alert = self.ground()?;
             let finding = Finding {
@@ -609,6 +619,7 @@ impl<'a> Parser<'a> {
                 greened_look: some(2),
                 stayed_bare_look: some(3),
                 core_look: some(4),
+                greener_looks: std::array::from_fn(|level| some(8 + level)),
                 at_confirmation: self.ground()?,
                 ..Finding::new(kind, looks[5], (looks[6], looks[7]), at_alert)
             };
@@ -622,6 +633,23 @@ impl<'a> Parser<'a> {
             });
         }
         Some(changed)
+    }
+
+    pub(crate) fn topsoil(&mut self) -> Option<Topsoil> {
+        let mut topsoil = Topsoil::default();
+        for _ in 0..self.u64()? {
+            let mut one = || self.one(i64::from_le_bytes);
+            let (row, col, n_pixels) = (one()?, one()?, one()?);
+            let mut four = || Some([one()?, one()?, one()?, one()?]);
+            let (sums, squares) = (four()?, four()?);
+            let soil = SoilSums {
+                n_pixels,
+                sums,
+                squares,
+            };
+            topsoil.add_block(Block { row, col }, &soil);
+        }
+        Some(topsoil)
     }
 
     fn ground(&mut self) -> Option<Ground> {
@@ -655,6 +683,8 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
+    use pitwatch_change::Soil;
+
     use super::*;
 
     fn some_result() -> CellResult {
@@ -668,6 +698,7 @@ mod tests {
         let finding = Finding {
             core_look: Some(2),
             stayed_bare_look: Some(2),
+            greener_looks: [Some(2), None, None, None, None],
             ..Finding::new(Kind::Excavation, 2, (0, 1), seen)
         };
         let retracted = Finding {
@@ -691,6 +722,19 @@ mod tests {
                 col: 20_521,
             },
             &verdict,
+        );
+        let soil = Soil {
+            red: -1.5,
+            red_over_swir16: -0.4,
+            blue_over_red: -0.7,
+            swir22_over_swir16: -0.1,
+        };
+        result.topsoil.add(
+            LatticePixel {
+                row: -98_490,
+                col: 20_521,
+            },
+            &soil,
         );
         result.n_clear[1] = 5;
         result.replayed = result.changed[..1].to_vec();

@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 
 use pitwatch_change::{ChangedPixel, Memory, Params, Records, checksum};
 use pitwatch_grid::Window;
+use pitwatch_sites::Topsoil;
 
-use crate::cell::{Parser, Writer};
+use crate::cell::{CellResult, Parser, Writer};
 
 /// Ends every memo; the number changes with what its bytes mean.
-const MAGIC: &[u8] = b"pitwatch memo 1\n";
+const MAGIC: &[u8] = b"pitwatch memo 2\n";
 
 /// What names an observation or what a memo rests on: SHA-256.
 pub(crate) type Id = [u8; 32];
@@ -40,6 +41,7 @@ pub(crate) struct Kept {
     pub(crate) fit: FitFile,
     /// For each of its looks, how many pixels of the area it saw clear.
     pub(crate) n_clear: Vec<u64>,
+    pub(crate) topsoil: Topsoil,
     pub(crate) replayed: Vec<ChangedPixel>,
     pub(crate) n_replayed: u64,
 }
@@ -90,6 +92,7 @@ impl Memos {
             return None;
         }
         let n_clear = read.all(n_looks, u64::from_le_bytes)?;
+        let topsoil = read.topsoil()?;
         let replayed = read.changed()?;
         let n_replayed = read.one(u64::from_le_bytes)?;
         let (mut fit, fit_bytes) = FitFile::open(&self.fit_path(cell, fit_checksum), cell)?;
@@ -106,20 +109,21 @@ impl Memos {
             memory,
             fit,
             n_clear,
+            topsoil,
             replayed,
             n_replayed,
         })
     }
 
     /// Writes the memo of a cell; its fit is there.
+    ///
+    /// - `result`: of it is kept what no later look changes.
     pub(crate) fn write(
         &self,
         cell: Window,
         memory: &Memory,
         fit_checksum: u64,
-        n_clear: &[u64],
-        replayed: &[ChangedPixel],
-        n_replayed: u64,
+        result: &CellResult,
     ) -> std::io::Result<()> {
         let n_looks = memory.days().len();
         let mut out = Writer(Vec::new());
@@ -127,9 +131,10 @@ impl Memos {
         out.bytes(&fit_checksum.to_le_bytes());
         out.u64(n_looks as u64);
         out.bytes(self.looks[..n_looks].as_flattened());
-        out.all(&n_clear[..n_looks], u64::to_le_bytes);
-        out.changed(replayed);
-        out.u64(n_replayed);
+        out.all(&result.n_clear[..n_looks], u64::to_le_bytes);
+        out.topsoil(&result.topsoil);
+        out.changed(&result.replayed);
+        out.u64(result.n_replayed);
         out.bytes(&memory.live_bytes());
         out.bytes(MAGIC);
         let sum = checksum(&out.0);

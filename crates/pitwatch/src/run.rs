@@ -10,7 +10,7 @@ use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{Day, LatticePixel, UtcTime, Window};
 use pitwatch_report::{DetectionLimit, FalseAlertBudget, Skipped};
 use pitwatch_scenes::storage::Hashes;
-use pitwatch_sites::{Alert, Known, Retraction, Review, Site};
+use pitwatch_sites::{Alert, Known, Retraction, Review, Site, Topsoil};
 use sha2::{Digest as _, Sha256};
 
 use crate::assess;
@@ -528,6 +528,7 @@ fn gather(
         .collect();
     let mut last_clear = BTreeMap::new();
     let (mut changed, mut replayed) = (Vec::new(), Vec::new());
+    let mut topsoil = Topsoil::default();
     let mut n_clear = vec![0; watch.reader.looks().len()];
     let (mut n_pixels, mut n_observable, mut n_replayed) = (0, 0, 0);
     let mut n_last_clear = BTreeMap::new();
@@ -563,15 +564,22 @@ fn gather(
         }
         merge_failures(&mut failures, result.failures);
         changed.extend(result.changed);
+        topsoil.merge(&result.topsoil);
         replayed.extend(result.replayed);
         n_replayed += result.n_replayed;
     }
     let looks: Vec<UtcTime> = watch.reader.looks().iter().map(|look| look.time).collect();
     let (params, false_alert_budget) =
-        within_budget(&watch, pipeline, &looks, &replayed, n_replayed)?;
+        within_budget(&watch, pipeline, &looks, &replayed, &topsoil, n_replayed)?;
     let replayed = if pipeline.capacity.is_some() && n_replayed > 0 {
-        let found =
-            pitwatch_sites::find_alerts("replay", &watch.geobox, &looks, &replayed, &params)?;
+        let found = pitwatch_sites::find_alerts(
+            "replay",
+            &watch.geobox,
+            &looks,
+            &replayed,
+            &topsoil,
+            &params,
+        )?;
         let share = n_replayed as f64 / n_pixels.max(1) as f64;
         Replayed::new(&found.alerts, share, pipeline, known, reviews)
     } else {
@@ -580,7 +588,14 @@ fn gather(
     let pitwatch_sites::Found {
         mut alerts,
         retractions,
-    } = pitwatch_sites::find_alerts(&watch.area_id, &watch.geobox, &looks, &changed, &params)?;
+    } = pitwatch_sites::find_alerts(
+        &watch.area_id,
+        &watch.geobox,
+        &looks,
+        &changed,
+        &topsoil,
+        &params,
+    )?;
     let detection_limit = measured.limit(&watch, pipeline);
     skill::state(&mut alerts, &detection_limit);
     let sites = pitwatch_sites::follow(
@@ -630,6 +645,7 @@ fn within_budget(
     pipeline: &Pipeline,
     looks: &[UtcTime],
     replayed: &[ChangedPixel],
+    topsoil: &Topsoil,
     n_replayed: u64,
 ) -> Result<(pitwatch_sites::Params, Option<FalseAlertBudget>)> {
     let mut params = pipeline.sites;
@@ -651,7 +667,8 @@ fn within_budget(
     if n_replayed > 0 {
         let years = f64::from(budget.replay_days) / DAYS_PER_YEAR;
         let n_allowed = budget.false_alerts_per_100_km2_year * observable_km2 / 100.0 * years;
-        let replay = pitwatch_sites::replay(&watch.geobox, looks, replayed, &params, n_allowed)?;
+        let replay =
+            pitwatch_sites::replay(&watch.geobox, looks, replayed, topsoil, &params, n_allowed)?;
         params.report_probability = replay.report_probability;
         params.confirm_probability = params.confirm_probability.max(replay.report_probability);
         stated.n_all = Some(replay.n_all as u64);

@@ -13,7 +13,7 @@ use pitwatch_report::{
     SkillFile, TierSkill,
 };
 use pitwatch_scenes::storage::Hashes;
-use pitwatch_sites::{Alert, Tier};
+use pitwatch_sites::{Alert, Tier, Topsoil};
 
 use crate::cell::bytes_per_pixel;
 use crate::config::Pipeline;
@@ -342,17 +342,36 @@ impl Measuring<'_> {
             }
         }
         let changed: Vec<_> = map.changed_pixels().collect();
+        let topsoil = topsoil(&map, inside);
         let mut alerts = pitwatch_sites::find_alerts(
             &self.watch.area_id,
             &self.watch.geobox,
             self.looks,
             &changed,
+            &topsoil,
             &self.pipeline.sites,
         )?
         .alerts;
         alerts.retain(|alert| alert.kind == Kind::Excavation);
         Ok((map, alerts))
     }
+}
+
+/// The topsoil of a window, of the pixels inside the area. Near the window's edge less is known of it than in a run.
+fn topsoil(map: &ChangeMap, inside: &[bool]) -> Topsoil {
+    let (origin, width) = (map.geobox.lattice_origin(), map.geobox.shape().width);
+    let mut topsoil = Topsoil::default();
+    let seen = map.soils.iter().zip(inside).enumerate();
+    for (index, soil) in
+        seen.filter_map(|(index, (soil, &inside))| Some((index, soil.filter(|_| inside)?)))
+    {
+        let at = LatticePixel {
+            row: origin.row + (index / width) as i64,
+            col: origin.col + (index % width) as i64,
+        };
+        topsoil.add(at, &soil);
+    }
+    topsoil
 }
 
 /// What became of each pit: found is what an excavation alert touches at its core, at or after its opening.
@@ -842,7 +861,7 @@ pub(crate) fn state(alerts: &mut [Alert], limit: &DetectionLimit) {
 mod tests {
     use pitwatch_change::{ChangedPixel, Finding, Ground, PixelState, PixelVerdict};
     use pitwatch_grid::{Crs, GeoBox, Point, Shape, parse_time};
-    use pitwatch_sites::{CauseModel, Features, Weights};
+    use pitwatch_sites::{CauseModel, Features, TopsoilParams, Weights};
 
     use super::*;
 
@@ -884,6 +903,7 @@ mod tests {
         ChangeMap {
             geobox: geobox(),
             pixels: vec![verdict; SHAPE.n_pixels()],
+            soils: vec![None; SHAPE.n_pixels()],
         }
     }
 
@@ -954,6 +974,11 @@ mod tests {
                 dormant_days: 365,
                 revegetating_share: 0.5,
             },
+            topsoil: TopsoilParams {
+                distance_m: 250.0,
+                noise: 0.03,
+                half_trust_pixels: 5.0,
+            },
             causes: CauseModel {
                 burn: nothing,
                 field: nothing,
@@ -963,9 +988,16 @@ mod tests {
             },
             budget: None,
         };
-        pitwatch_sites::find_alerts("a", &geobox(), &looks(), &pixels, &params)
-            .unwrap()
-            .alerts
+        pitwatch_sites::find_alerts(
+            "a",
+            &geobox(),
+            &looks(),
+            &pixels,
+            &Topsoil::default(),
+            &params,
+        )
+        .unwrap()
+        .alerts
     }
 
     fn fate(state: PixelState, before: &[Alert], after: &[Alert]) -> Fate {

@@ -484,7 +484,10 @@ pub(crate) mod tests {
     use geo::{Polygon, Validation, Winding};
     use pitwatch_change::{ChangedPixel, Finding, Ground};
     use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
-    use pitwatch_sites::{CauseModel, Features, Params, SiteParams, Weights, find_alerts, follow};
+    use pitwatch_sites::{
+        CauseModel, Features, Params, SiteParams, Topsoil, TopsoilParams, Weights, find_alerts,
+        follow,
+    };
 
     use super::*;
 
@@ -559,6 +562,11 @@ pub(crate) mod tests {
                 dormant_days: 365,
                 revegetating_share: 0.5,
             },
+            topsoil: TopsoilParams {
+                distance_m: 250.0,
+                noise: 0.03,
+                half_trust_pixels: 5.0,
+            },
             causes: CauseModel {
                 burn: weights,
                 field: weights,
@@ -568,9 +576,16 @@ pub(crate) mod tests {
             },
             budget: None,
         };
-        let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)
-            .unwrap()
-            .alerts;
+        let mut alerts = find_alerts(
+            "seguela",
+            &geobox,
+            &looks,
+            &pixels,
+            &Topsoil::default(),
+            &params,
+        )
+        .unwrap()
+        .alerts;
         let clear = std::collections::BTreeMap::new();
         let sites = follow("seguela", &geobox, &[], &mut alerts, &[], &clear, &params).unwrap();
         (alerts, sites)

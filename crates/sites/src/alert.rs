@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::budget::Budget;
 use crate::cause::{Cause, CauseModel, Evidence};
 use crate::label::{Causes, Object, Rule, find_objects};
+use crate::topsoil::{Topsoil, TopsoilParams};
 use crate::trace::{n_outline_edges, outline};
 use crate::{Error, Result, SiteParams};
 
@@ -42,6 +43,8 @@ pub struct Params {
     pub probability_cleared: f64,
     /// What the states of a site are told apart by.
     pub states: SiteParams,
+    /// How the topsoil around an object is told.
+    pub topsoil: TopsoilParams,
     /// The model of causes.
     pub causes: CauseModel,
     /// Where the user bounds the number of false alerts; it takes the place of `report_probability`.
@@ -208,6 +211,7 @@ pub struct Found {
 /// - `geobox`: the area's; gives the lattice, the reference system and the pixel size.
 /// - `looks`: acquisition times of the area's time axis, ascending; findings refer to places in it.
 /// - `pixels`: the findings of the whole area, from all cells and in any order.
+/// - `topsoil`: the area's, from all cells.
 ///
 /// # Errors
 ///
@@ -218,9 +222,12 @@ pub fn find_alerts(
     geobox: &GeoBox,
     looks: &[UtcTime],
     pixels: &[ChangedPixel],
+    topsoil: &Topsoil,
     params: &Params,
 ) -> Result<Found> {
     check(pixels, looks.len())?;
+    let places = pixels.iter().map(|pixel| pixel.at);
+    let around = topsoil.around(places, geobox.resolution_m(), &params.topsoil);
     let mut of_kind: BTreeMap<Kind, Vec<ChangedPixel>> = BTreeMap::new();
     for &pixel in pixels {
         of_kind.entry(pixel.finding.kind).or_default().push(pixel);
@@ -229,7 +236,7 @@ pub fn find_alerts(
     let mut found = Found::default();
     for (kind, mut pixels) in of_kind {
         pixels.sort_unstable_by_key(|pixel| (pixel.at, pixel.finding.alert_look));
-        let (objects, taken_back) = find_objects(&pixels, &days, params.rule(kind));
+        let (objects, taken_back) = find_objects(&pixels, &days, &around, params.rule(kind));
         let time = |look: u32| looks[look as usize];
         for back in taken_back {
             let alert_datetime = time(back.raised.look);
@@ -471,6 +478,11 @@ pub(crate) mod tests {
                 dormant_days: 365,
                 revegetating_share: 0.5,
             },
+            topsoil: TopsoilParams {
+                distance_m: 100.0,
+                noise: 0.1,
+                half_trust_pixels: 1.0,
+            },
             causes: CauseModel {
                 burn: nothing,
                 field: nothing,
@@ -540,7 +552,15 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn find_all(pixels: &[ChangedPixel]) -> (Vec<Alert>, Vec<Retraction>) {
-        let found = find_alerts("area", &geobox(), &looks(), pixels, &params()).unwrap();
+        let found = find_alerts(
+            "area",
+            &geobox(),
+            &looks(),
+            pixels,
+            &Topsoil::default(),
+            &params(),
+        )
+        .unwrap();
         (found.alerts, found.retractions)
     }
 
@@ -631,7 +651,15 @@ pub(crate) mod tests {
     }
 
     fn find_with(pixels: &[ChangedPixel], params: &Params) -> Found {
-        find_alerts("area", &geobox(), &looks(), pixels, params).unwrap()
+        find_alerts(
+            "area",
+            &geobox(),
+            &looks(),
+            pixels,
+            &Topsoil::default(),
+            params,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -683,10 +711,10 @@ pub(crate) mod tests {
     fn ground_that_greens_like_a_field_takes_its_confirmation_back() {
         let mut params = params();
         params.causes.field.intercept = -3.0;
-        params.causes.field.weights.greened = 10.0;
+        params.causes.field.weights.greenest = 10.0;
         let mut pixels = persistent();
         for pixel in &mut pixels {
-            pixel.finding.greened_look = Some(6);
+            pixel.finding.greener_looks[0] = Some(6);
         }
         let found = find_with(&pixels, &params);
         let (alert, back) = (&found.alerts[0], &found.retractions[0]);
@@ -787,9 +815,16 @@ pub(crate) mod tests {
             mmu_excavation_pixels: 0,
             ..params()
         };
-        let alerts = find_alerts("area", &geobox(), &looks(), &[pixel(0, 0, 3)], &params)
-            .unwrap()
-            .alerts;
+        let alerts = find_alerts(
+            "area",
+            &geobox(),
+            &looks(),
+            &[pixel(0, 0, 3)],
+            &Topsoil::default(),
+            &params,
+        )
+        .unwrap()
+        .alerts;
         assert_eq!(
             (
                 alerts[0].area_ha_lo,
@@ -812,9 +847,16 @@ pub(crate) mod tests {
     #[test]
     fn cells_that_overlap_and_looks_that_do_not_exist_are_refused() {
         let refused = |pixels: &[ChangedPixel]| {
-            find_alerts("area", &geobox(), &looks(), pixels, &params())
-                .unwrap_err()
-                .to_string()
+            find_alerts(
+                "area",
+                &geobox(),
+                &looks(),
+                pixels,
+                &Topsoil::default(),
+                &params(),
+            )
+            .unwrap_err()
+            .to_string()
         };
         assert!(refused(&[pixel(0, 0, 3), pixel(0, 0, 4)]).contains("must not overlap"));
         assert!(refused(&[pixel(0, 0, 8)]).contains("look 8, but the area has 8 looks"));
@@ -874,7 +916,7 @@ pub(crate) mod tests {
                     again.finding.alert_look = retracted + 1;
                     again.finding.core_look = Some(retracted + 1);
                     again.finding.confirmed_look = None;
-                    again.finding.greened_look = None;
+                    again.finding.greener_looks = Default::default();
                     pixels.push(again);
                 }
             }
@@ -887,7 +929,7 @@ pub(crate) mod tests {
         let mut params = params();
         params.causes.field.intercept = 1.0;
         params.causes.field.weights.red_spread = -2.0;
-        params.causes.field.weights.greened = 4.0;
+        params.causes.field.weights.greenest = 4.0;
         params.causes.field.weights.size = -0.5;
         params.report_probability = 0.2;
         params
@@ -904,7 +946,7 @@ pub(crate) mod tests {
                 let finding = &mut pixel.finding;
                 finding.confirmed_look = known(finding.confirmed_look);
                 finding.retracted_look = known(finding.retracted_look);
-                finding.greened_look = known(finding.greened_look);
+                finding.greener_looks = finding.greener_looks.map(known);
                 finding.core_look = known(finding.core_look);
                 if finding.confirmed_look.is_none() {
                     finding.at_confirmation = finding.at_alert;
@@ -968,7 +1010,7 @@ pub(crate) mod tests {
         /// run or was taken back, and then the retraction is listed.
         #[test]
         fn what_is_said_of_a_look_rests_on_nothing_later(pixels in any_pixels(), now in 0u32..8) {
-            let found = |pixels: &[ChangedPixel]| find_alerts("area", &geobox(), &looks(), pixels, &weighing()).unwrap();
+            let found = |pixels: &[ChangedPixel]| find_alerts("area", &geobox(), &looks(), pixels, &Topsoil::default(), &weighing()).unwrap();
             let full = found(&pixels);
             let then = found(&known_at(&pixels, now));
             let now = looks()[now as usize];

@@ -4,7 +4,7 @@ use pitwatch_change::ChangedPixel;
 use pitwatch_grid::{GeoBox, UtcTime};
 use serde::Deserialize;
 
-use crate::{Found, Params, Result, find_alerts};
+use crate::{Found, Params, Result, Topsoil, find_alerts};
 
 /// The user's bound on false alerts. The threshold that keeps it follows from the area's own history.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -36,6 +36,7 @@ const N_HALVINGS: u32 = 10;
 /// had not occurred before, such as new fields, makes it too lax.
 ///
 /// - `pixels`: the findings of the replay, of the whole area.
+/// - `topsoil`: the area's.
 /// - `n_allowed`: how many alerts may be reported in the replay's area and time.
 ///
 /// # Errors
@@ -45,6 +46,7 @@ pub fn replay(
     geobox: &GeoBox,
     looks: &[UtcTime],
     pixels: &[ChangedPixel],
+    topsoil: &Topsoil,
     params: &Params,
     n_allowed: f64,
 ) -> Result<Replay> {
@@ -56,7 +58,7 @@ pub fn replay(
         let Found {
             alerts,
             retractions,
-        } = find_alerts("replay", geobox, looks, pixels, &params)?;
+        } = find_alerts("replay", geobox, looks, pixels, topsoil, &params)?;
         let n_standing = alerts
             .iter()
             .filter(|alert| alert.evidence.is_some())
@@ -110,8 +112,17 @@ mod tests {
                 pixel
             })
             .collect();
-        let replay =
-            |n_allowed: f64| replay(&geobox(), &looks(), &pixels, &params, n_allowed).unwrap();
+        let replay = |n_allowed: f64| {
+            replay(
+                &geobox(),
+                &looks(),
+                &pixels,
+                &Topsoil::default(),
+                &params,
+                n_allowed,
+            )
+            .unwrap()
+        };
         let two = replay(2.0);
         assert_eq!((two.n_all, two.n_alerts), (5, 2));
         assert!((0.88..0.953).contains(&two.report_probability), "{two:?}");

@@ -4,6 +4,8 @@ use pitwatch_change::{Finding, Ground};
 use pitwatch_grid::LatticePixel;
 use serde::Deserialize;
 
+use crate::topsoil::{Around, N_NUMBERS};
+
 /// What brought a change about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
@@ -62,14 +64,12 @@ pub struct Features {
     pub brightening: f64,
     /// Mean of [`Ground::above_barest`]; fields and burnt ground have been as bare before.
     pub above_barest: f64,
-    /// Mean of [`Ground::new_color`].
-    pub new_color: f64,
     /// ln(1 + 100 · mean of [`Ground::wet_share`]); river bars were under water.
     pub wetness: f64,
     /// ln(1 + standard deviation of the days of alert / 10); pits grow, fields are cleared at once.
     pub growth: f64,
-    /// Share of the pixels that greened in a green season since.
-    pub greened: f64,
+    /// Mean number of the levels of green that the pixels have passed since they alerted.
+    pub greenest: f64,
     /// Share of the pixels that stayed bare in a green season since.
     pub stayed_bare: f64,
     /// Mean of [`Ground::red_change`].
@@ -92,10 +92,28 @@ pub struct Features {
     pub blue_over_red_difference: f64,
     /// Magnitude of the mean of [`Ground::swir22_over_swir16_change`].
     pub swir22_over_swir16_difference: f64,
+    /// Mean of ln red less that of the topsoil around, times the trust in it; a field shows that soil, a pit what lies below.
+    pub topsoil_red_change: f64,
+    /// The same of ln (red / swir16).
+    pub topsoil_red_over_swir16_change: f64,
+    /// The same of ln (blue / red).
+    pub topsoil_blue_over_red_change: f64,
+    /// The same of ln (swir22 / swir16).
+    pub topsoil_swir22_over_swir16_change: f64,
+    /// Magnitude of `topsoil_red_change`.
+    pub topsoil_red_difference: f64,
+    /// Magnitude of `topsoil_red_over_swir16_change`.
+    pub topsoil_red_over_swir16_difference: f64,
+    /// Magnitude of `topsoil_blue_over_red_change`.
+    pub topsoil_blue_over_red_difference: f64,
+    /// Magnitude of `topsoil_swir22_over_swir16_change`.
+    pub topsoil_swir22_over_swir16_difference: f64,
+    /// ln(1 + distance of the four changes in spreads of the topsoil around).
+    pub topsoil_distance: f64,
 }
 
 /// Number of features.
-const N_FEATURES: usize = 25;
+const N_FEATURES: usize = 33;
 
 impl Features {
     /// Names of the features, in the order of [`Features::to_array`].
@@ -110,10 +128,9 @@ impl Features {
         "bare_share_spread",
         "brightening",
         "above_barest",
-        "new_color",
         "wetness",
         "growth",
-        "greened",
+        "greenest",
         "stayed_bare",
         "red_change",
         "swir16_change",
@@ -125,6 +142,15 @@ impl Features {
         "red_over_swir16_difference",
         "blue_over_red_difference",
         "swir22_over_swir16_difference",
+        "topsoil_red_change",
+        "topsoil_red_over_swir16_change",
+        "topsoil_blue_over_red_change",
+        "topsoil_swir22_over_swir16_change",
+        "topsoil_red_difference",
+        "topsoil_red_over_swir16_difference",
+        "topsoil_blue_over_red_difference",
+        "topsoil_swir22_over_swir16_difference",
+        "topsoil_distance",
     ];
 
     /// The features as numbers.
@@ -141,10 +167,9 @@ impl Features {
             self.bare_share_spread,
             self.brightening,
             self.above_barest,
-            self.new_color,
             self.wetness,
             self.growth,
-            self.greened,
+            self.greenest,
             self.stayed_bare,
             self.red_change,
             self.swir16_change,
@@ -156,6 +181,15 @@ impl Features {
             self.red_over_swir16_difference,
             self.blue_over_red_difference,
             self.swir22_over_swir16_difference,
+            self.topsoil_red_change,
+            self.topsoil_red_over_swir16_change,
+            self.topsoil_blue_over_red_change,
+            self.topsoil_swir22_over_swir16_change,
+            self.topsoil_red_difference,
+            self.topsoil_red_over_swir16_difference,
+            self.topsoil_blue_over_red_difference,
+            self.topsoil_swir22_over_swir16_difference,
+            self.topsoil_distance,
         ]
     }
 }
@@ -249,7 +283,7 @@ impl CauseModel {
 }
 
 /// Numbers of the ground that are added up, in the order of [`measures`].
-const N_MEASURES: usize = 14;
+const N_MEASURES: usize = 21;
 /// Measures are added up in whole units of so many to 1, so that sums are the same in any order and can be undone.
 const UNITS: f64 = 10_000.0;
 
@@ -264,20 +298,42 @@ pub(crate) struct Sums {
     row_col: i128,
     measure: [i64; N_MEASURES],
     measure_squared: [i128; N_MEASURES],
-    n_greened: i64,
+    n_green_levels: i64,
     n_stayed_bare: i64,
 }
 
-/// ln red, ln (red / swir16), bare share, brightening, above barest, new color, wet share, day of the alert / 100, the six changes
-/// against the barest ground.
-fn measures(ground: &Ground, alert_day: i32) -> [i64; N_MEASURES] {
+/// First of the measures against the topsoil around: the changes, then the same in spreads.
+const TOPSOIL: usize = 13;
+/// Most spreads of the topsoil that a change counts as.
+const MOST_SPREADS: f64 = 100.0;
+
+/// ln red, ln (red / swir16), bare share, brightening, above barest, wet share, day of the alert / 100, the six changes against
+/// the barest ground, the four against the topsoil around, the same in spreads.
+fn measures(ground: &Ground, alert_day: i32, around: &Around) -> [i64; N_MEASURES] {
+    let ln = |ratio: f32| f64::from(ratio.max(1e-3)).ln();
+    // All 0 where the band is not given.
+    let has_swir22 = ground.swir22_over_swir16 > 0.0;
+    let numbers = [
+        Some(ground.red),
+        Some(ground.red_over_swir16),
+        Some(ground.blue_over_red),
+        has_swir22.then_some(ground.swir22_over_swir16),
+    ];
+    let from_topsoil = around.differences(numbers.map(|number| number.map(ln)));
+    let [red, red_over_swir16, blue_over_red, swir22_over_swir16] =
+        from_topsoil.map(|[change, _]| change);
+    let [
+        red_z,
+        red_over_swir16_z,
+        blue_over_red_z,
+        swir22_over_swir16_z,
+    ] = from_topsoil.map(|[_, spreads]| spreads.clamp(-MOST_SPREADS, MOST_SPREADS));
     [
-        f64::from(ground.red.max(1e-3)).ln(),
-        f64::from(ground.red_over_swir16.max(1e-3)).ln(),
+        ln(ground.red),
+        ln(ground.red_over_swir16),
         f64::from(ground.bare_share),
         f64::from(ground.brightening),
         f64::from(ground.above_barest),
-        f64::from(ground.new_color),
         f64::from(ground.wet_share),
         f64::from(alert_day) / 100.0,
         f64::from(ground.red_change),
@@ -286,6 +342,14 @@ fn measures(ground: &Ground, alert_day: i32) -> [i64; N_MEASURES] {
         f64::from(ground.blue_over_red_change),
         f64::from(ground.nir_over_red_change),
         f64::from(ground.swir22_over_swir16_change),
+        red,
+        red_over_swir16,
+        blue_over_red,
+        swir22_over_swir16,
+        red_z,
+        red_over_swir16_z,
+        blue_over_red_z,
+        swir22_over_swir16_z,
     ]
     .map(|value| {
         #[expect(
@@ -299,7 +363,7 @@ fn measures(ground: &Ground, alert_day: i32) -> [i64; N_MEASURES] {
 
 impl Sums {
     /// A pixel that alerted.
-    pub(crate) fn of(at: LatticePixel, finding: &Finding, alert_day: i32) -> Self {
+    pub(crate) fn of(at: LatticePixel, finding: &Finding, alert_day: i32, around: &Around) -> Self {
         let (row, col) = (i128::from(at.row), i128::from(at.col));
         Self {
             n_pixels: 1,
@@ -310,12 +374,12 @@ impl Sums {
             row_col: row * col,
             ..Self::default()
         }
-        .with_ground(&finding.at_alert, alert_day, 1)
+        .with_ground(&finding.at_alert, alert_day, around, 1)
     }
 
     /// With what the ground looks like added (`sign` 1) or taken away (−1).
-    fn with_ground(mut self, ground: &Ground, alert_day: i32, sign: i64) -> Self {
-        for (k, value) in measures(ground, alert_day).into_iter().enumerate() {
+    fn with_ground(mut self, ground: &Ground, alert_day: i32, around: &Around, sign: i64) -> Self {
+        for (k, value) in measures(ground, alert_day, around).into_iter().enumerate() {
             self.measure[k] += sign * value;
             self.measure_squared[k] += i128::from(sign) * i128::from(value) * i128::from(value);
         }
@@ -323,15 +387,16 @@ impl Sums {
     }
 
     /// What a pixel's confirmation changes: the ground at the alert gives way to that at the confirmation.
-    pub(crate) fn of_confirmation(finding: &Finding, alert_day: i32) -> Self {
+    pub(crate) fn of_confirmation(finding: &Finding, alert_day: i32, around: &Around) -> Self {
         Self::default()
-            .with_ground(&finding.at_alert, alert_day, -1)
-            .with_ground(&finding.at_confirmation, alert_day, 1)
+            .with_ground(&finding.at_alert, alert_day, around, -1)
+            .with_ground(&finding.at_confirmation, alert_day, around, 1)
     }
 
+    /// One more level of green that a pixel has passed.
     pub(crate) fn of_greening() -> Self {
         Self {
-            n_greened: 1,
+            n_green_levels: 1,
             ..Self::default()
         }
     }
@@ -365,7 +430,7 @@ impl Sums {
             self.measure[k] += sign * other.measure[k];
             self.measure_squared[k] += wide * other.measure_squared[k];
         }
-        self.n_greened += sign * other.n_greened;
+        self.n_green_levels += sign * other.n_green_levels;
         self.n_stayed_bare += sign * other.n_stayed_bare;
         self
     }
@@ -401,21 +466,33 @@ impl Sums {
             bare_share_spread: spread(2),
             brightening: mean(3),
             above_barest: mean(4),
-            new_color: mean(5),
-            wetness: (100.0 * mean(6)).ln_1p(),
-            growth: (10.0 * spread(7)).ln_1p(),
-            greened: self.n_greened as f64 / n,
+            wetness: (100.0 * mean(5)).ln_1p(),
+            growth: (10.0 * spread(6)).ln_1p(),
+            greenest: self.n_green_levels as f64 / n,
             stayed_bare: self.n_stayed_bare as f64 / n,
-            red_change: mean(8),
-            swir16_change: mean(9),
-            red_over_swir16_change: mean(10),
-            blue_over_red_change: mean(11),
-            nir_over_red_change: mean(12),
-            swir22_over_swir16_change: mean(13),
-            swir16_difference: mean(9).abs(),
-            red_over_swir16_difference: mean(10).abs(),
-            blue_over_red_difference: mean(11).abs(),
-            swir22_over_swir16_difference: mean(13).abs(),
+            red_change: mean(7),
+            swir16_change: mean(8),
+            red_over_swir16_change: mean(9),
+            blue_over_red_change: mean(10),
+            nir_over_red_change: mean(11),
+            swir22_over_swir16_change: mean(12),
+            swir16_difference: mean(8).abs(),
+            red_over_swir16_difference: mean(9).abs(),
+            blue_over_red_difference: mean(10).abs(),
+            swir22_over_swir16_difference: mean(12).abs(),
+            topsoil_red_change: mean(TOPSOIL),
+            topsoil_red_over_swir16_change: mean(TOPSOIL + 1),
+            topsoil_blue_over_red_change: mean(TOPSOIL + 2),
+            topsoil_swir22_over_swir16_change: mean(TOPSOIL + 3),
+            topsoil_red_difference: mean(TOPSOIL).abs(),
+            topsoil_red_over_swir16_difference: mean(TOPSOIL + 1).abs(),
+            topsoil_blue_over_red_difference: mean(TOPSOIL + 2).abs(),
+            topsoil_swir22_over_swir16_difference: mean(TOPSOIL + 3).abs(),
+            topsoil_distance: (TOPSOIL + N_NUMBERS..TOPSOIL + 2 * N_NUMBERS)
+                .map(|k| mean(k).powi(2))
+                .sum::<f64>()
+                .sqrt()
+                .ln_1p(),
         }
     }
 }
@@ -454,7 +531,12 @@ mod tests {
                     ..Ground::default()
                 };
                 let finding = Finding::new(Kind::Excavation, 1, (0, 1), ground);
-                Sums::of(LatticePixel { row, col }, &finding, 19_000)
+                Sums::of(
+                    LatticePixel { row, col },
+                    &finding,
+                    19_000,
+                    &Around::default(),
+                )
             })
             .fold(Sums::default(), Sums::plus)
     }
@@ -472,9 +554,9 @@ mod tests {
     #[test]
     fn a_weight_moves_the_odds_of_its_cause_alone() {
         let mut model = model(0.0);
-        model.field.weights.greened = 3.0;
+        model.field.weights.greenest = 3.0;
         let greened = Features {
-            greened: 1.0,
+            greenest: 1.0,
             ..Features::default()
         };
         let [pit, burn, field, ..] = model.weigh(&greened).probabilities;

@@ -4,6 +4,7 @@ use pitwatch_change::ChangedPixel;
 use pitwatch_grid::LatticePixel;
 
 use crate::cause::{CauseModel, Evidence, Sums};
+use crate::topsoil::AroundBlocks;
 
 /// Which pixels count as touching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +101,11 @@ pub(crate) struct TakenBack {
 ///
 /// - `findings`: by row and column, those of a pixel in order of time, all of one kind.
 /// - `days`: day of each look, since 1970-01-01.
+/// - `around`: the topsoil around them.
 pub(crate) fn find_objects(
     findings: &[ChangedPixel],
     days: &[i32],
+    around: &AroundBlocks,
     rule: Rule,
 ) -> (Vec<Object>, Vec<TakenBack>) {
     let mut places: Vec<LatticePixel> = findings.iter().map(|pixel| pixel.at).collect();
@@ -121,6 +124,7 @@ pub(crate) fn find_objects(
         findings,
         places: &places,
         days,
+        around,
         set_of: (0..places.len()).collect(),
         parts: vec![Part::default(); places.len()],
         members: (0..places.len()).map(|place| vec![place]).collect(),
@@ -179,11 +183,11 @@ fn events(findings: &[ChangedPixel]) -> Vec<(u32, Step, usize)> {
             (Step::Alert, Some(finding.alert_look)),
             (Step::Core, finding.core_look),
             (Step::Confirm, finding.confirmed_look),
-            (Step::Green, finding.greened_look),
             (Step::StayBare, finding.stayed_bare_look),
             (Step::Retract, finding.retracted_look),
         ];
-        for (step, look) in steps {
+        let greener = finding.greener_looks.map(|look| (Step::Green, look));
+        for (step, look) in steps.into_iter().chain(greener) {
             if let Some(look) = look {
                 events.push((look.max(finding.alert_look), step, index));
             }
@@ -200,6 +204,7 @@ struct Objects<'a> {
     /// By row and column.
     places: &'a [LatticePixel],
     days: &'a [i32],
+    around: &'a AroundBlocks,
     /// The set of each place.
     set_of: Vec<usize>,
     /// What is known of each set; nothing of one whose places have gone over to others.
@@ -246,11 +251,11 @@ impl Objects<'_> {
             return;
         };
         let added = match step {
-            Step::Alert => Sums::of(pixel.at, finding, alert_day),
+            Step::Alert => Sums::of(pixel.at, finding, alert_day, &self.around.of(pixel.at)),
             Step::Confirm => {
                 standing.is_confirmed = true;
                 part.n_confirmed += 1;
-                Sums::of_confirmation(finding, alert_day)
+                Sums::of_confirmation(finding, alert_day, &self.around.of(pixel.at))
             }
             Step::Core => {
                 standing.is_core = true;

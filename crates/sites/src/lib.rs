@@ -10,7 +10,7 @@
 //!
 //! use pitwatch_change::{ChangedPixel, Finding, Ground, Kind};
 //! use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
-//! use pitwatch_sites::{Params, find_alerts, follow};
+//! use pitwatch_sites::{Params, Topsoil, find_alerts, follow};
 //!
 //! let geobox = GeoBox::new(Crs::from_epsg(32630)?, Point { x: 205_000.0, y: 985_000.0 }, 10.0, Shape { height: 400, width: 400 })?;
 //! let looks = [parse_time("2023-05-04T10:48:29Z")?, parse_time("2023-05-09T10:48:29Z")?];
@@ -23,7 +23,7 @@
 //! let mut params: Params = pipeline["sites"].clone().try_into()?;
 //! params.report_probability = 0.0; // most numbers of the ground are left out here, so its cause cannot be told
 //!
-//! let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &params)?.alerts;
+//! let mut alerts = find_alerts("seguela", &geobox, &looks, &pixels, &Topsoil::default(), &params)?.alerts;
 //! assert_eq!(alerts[0].alert_id, "seguela-20230509-N98490E20520");
 //! assert_eq!(alerts[0].area_ha, 0.02);
 //! let sites = follow("seguela", &geobox, &[], &mut alerts, &[], &BTreeMap::new(), &params)?;
@@ -37,6 +37,7 @@ mod cause;
 mod error;
 mod label;
 mod site;
+mod topsoil;
 mod trace;
 
 pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
@@ -44,4 +45,5 @@ pub use budget::{Budget, Replay, replay};
 pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
 pub use error::{Error, Result};
 pub use site::{Growth, Known, Nearest, Site, SiteParams, SiteState, Surroundings, follow};
+pub use topsoil::{Block, SoilSums, Topsoil, TopsoilParams};
 pub use trace::outline;
