@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use pitwatch_change::{
     ChangedPixel, Finding, Ground, Kind, Memory, N_GREEN_LEVELS, N_GROUND_NUMBERS, PixelState,
-    PixelVerdict, Records, mask,
+    PixelVerdict, Records, Soil, mask,
 };
 use pitwatch_grid::{Cube, Day, GeoBox, LatticePixel, Region, Window};
 use pitwatch_imagery::Reader;
@@ -21,8 +21,8 @@ use pitwatch_sites::{Block, SoilSums, Topsoil};
 use crate::config::Pipeline;
 use crate::memo::{Kept, Memos, NewFit};
 
-/// Bytes that the verdict on a pixel takes while its block is worked on: in its row, and in the map the rows become.
-const VERDICT_BYTES: usize = 2 * size_of::<PixelVerdict>();
+/// Bytes that the verdict on a pixel and its soil take while its block is worked on: in its row, and in the map the rows become.
+const VERDICT_BYTES: usize = 2 * (size_of::<PixelVerdict>() + size_of::<Option<Soil>>());
 /// Bytes that the memory of a pixel takes with the usual numbers of looks for a decision and a picture, copies beside it.
 const MEMORY_BYTES: usize = 512;
 
@@ -683,8 +683,6 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
-    use pitwatch_change::Soil;
-
     use super::*;
 
     fn some_result() -> CellResult {

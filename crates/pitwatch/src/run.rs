@@ -661,6 +661,7 @@ fn within_budget(
         observable_km2,
         n_all: None,
         n_alerts: None,
+        n_taken_back: None,
         report_probability: params.report_probability,
         caveat: NO_REPLAY.to_owned(),
     };
@@ -673,6 +674,7 @@ fn within_budget(
         params.confirm_probability = params.confirm_probability.max(replay.report_probability);
         stated.n_all = Some(replay.n_all as u64);
         stated.n_alerts = Some(replay.n_alerts as u64);
+        stated.n_taken_back = Some(replay.n_taken_back as u64);
         stated.report_probability = replay.report_probability;
         stated.caveat = REPLAY_CAVEAT.to_owned();
     }

@@ -48,7 +48,7 @@ pub struct Manifest {
 pub struct FalseAlertBudget {
     /// The area.
     pub area_id: String,
-    /// Most false alerts of excavation in 100 km² and a year, as the pipeline file sets it.
+    /// Most false alerts of excavation that stand in 100 km² after a year, as the pipeline file sets it.
     pub false_alerts_per_100_km2_year: f64,
     /// First day of the replay.
     pub replay_from: String,
@@ -56,10 +56,12 @@ pub struct FalseAlertBudget {
     pub replay_until: String,
     /// Ground that the replay could observe, square kilometers.
     pub observable_km2: f64,
-    /// Alerts of the replay without a least probability; null if it could observe nothing.
+    /// Alerts of the replay without a least probability that stood at its end; null if it could observe nothing.
     pub n_all: Option<u64>,
-    /// Alerts of the replay at the least probability; null if it could observe nothing.
+    /// Alerts of the replay at the least probability that stood at its end; null if it could observe nothing.
     pub n_alerts: Option<u64>,
+    /// Alerts of the replay at the least probability that were taken back before its end and that no budget bounds; null as above.
+    pub n_taken_back: Option<u64>,
     /// The least probability of a pit at which an alert is reported.
     pub report_probability: f64,
     /// What the replay cannot see.

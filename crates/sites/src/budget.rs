@@ -10,7 +10,7 @@ use crate::{Found, Params, Result, Topsoil, find_alerts};
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// Most false alerts of excavation, of either tier, in 100 km² and a year.
+    /// Most false alerts of excavation, of either tier, that stand in 100 km² after a year.
     pub false_alerts_per_100_km2_year: f64,
     /// How much of the history, its last part, is left out of it and monitored instead. Days.
     pub replay_days: u32,
@@ -21,9 +21,11 @@ pub struct Budget {
 pub struct Replay {
     /// Least probability of a pit at which an alert is reported, so that the replay stays within the budget.
     pub report_probability: f64,
-    /// Alerts of the replay at that probability, those that were taken back included.
+    /// Alerts of the replay at that probability that stood at its end.
     pub n_alerts: usize,
-    /// Alerts of the replay without a least probability.
+    /// Those that were taken back before it; no budget bounds them.
+    pub n_taken_back: usize,
+    /// Alerts of the replay without a least probability that stood at its end.
     pub n_all: usize,
 }
 
@@ -32,6 +34,7 @@ const N_HALVINGS: u32 = 10;
 
 /// The least probability of a pit at which a replay of the history has no more alerts than a budget allows.
 ///
+/// Counted are the alerts that stand at its end: what later looks took back is no accusation any more.
 /// All that the replay finds is taken for false: what was dug in those days makes the answer too strict, and change that
 /// had not occurred before, such as new fields, makes it too lax.
 ///
@@ -50,7 +53,7 @@ pub fn replay(
     params: &Params,
     n_allowed: f64,
 ) -> Result<Replay> {
-    let n_alerts = |report_probability: f64| -> Result<usize> {
+    let n_alerts = |report_probability: f64| -> Result<(usize, usize)> {
         let params = Params {
             report_probability,
             ..*params
@@ -67,28 +70,31 @@ pub fn replay(
             .iter()
             .filter(|back| back.is_alert && back.kind == pitwatch_change::Kind::Excavation)
             .count();
-        Ok(n_standing + n_taken_back)
+        Ok((n_standing, n_taken_back))
     };
-    let n_all = n_alerts(0.0)?;
+    let (n_all, n_taken_back) = n_alerts(0.0)?;
     if n_all as f64 <= n_allowed {
         return Ok(Replay {
             report_probability: 0.0,
             n_alerts: n_all,
+            n_taken_back,
             n_all,
         });
     }
     let (mut too_lax, mut strict) = (0.0, 1.0);
     for _ in 0..N_HALVINGS {
         let middle = f64::midpoint(too_lax, strict);
-        if n_alerts(middle)? as f64 <= n_allowed {
+        if n_alerts(middle)?.0 as f64 <= n_allowed {
             strict = middle;
         } else {
             too_lax = middle;
         }
     }
+    let (n_alerts, n_taken_back) = n_alerts(strict)?;
     Ok(Replay {
         report_probability: strict,
-        n_alerts: n_alerts(strict)?,
+        n_alerts,
+        n_taken_back,
         n_all,
     })
 }
