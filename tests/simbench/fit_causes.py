@@ -55,7 +55,7 @@ CAUSE_OF = {
     "shadow_or_cloud_leak": "cloud_residue",
 }
 # Columns of evidence.csv that are no feature.
-NO_FEATURE = re.compile(r"alert_id|tier|cause|probability_.*|label|site|seed|cut")
+NO_FEATURE = re.compile(r"alert_id|tier|cause|probability_.*|topsoil_trust|label|site|seed|cut")
 
 
 def causes_tables(weights, names):

@@ -41,16 +41,21 @@ fn projected(geometry: &Value, crs: &Crs) -> MultiPolygon<f64> {
     MultiPolygon(polygons.collect())
 }
 
+/// The center of a pixel, in meters of the raster's reference system.
+fn center(raster: &Raster, row: usize, col: usize) -> GeoPoint {
+    let [west, width, _, north, _, height] = raster.transform;
+    GeoPoint::new(
+        west + (col as f64 + 0.5) * width,
+        north + (row as f64 + 0.5) * height,
+    )
+}
+
 /// The values of the pixels whose centers lie in a polygon.
 fn values_in(raster: &Raster, polygon: &MultiPolygon<f64>) -> Vec<f64> {
-    let [west, width, _, north, _, height] = raster.transform;
     let mut values = Vec::new();
     for row in 0..raster.height {
         for col in 0..raster.width {
-            let center = GeoPoint::new(
-                west + (col as f64 + 0.5) * width,
-                north + (row as f64 + 0.5) * height,
-            );
+            let center = center(raster, row, col);
             if polygon.contains(&center) {
                 values.push(raster.at(row, col));
             }
@@ -163,18 +168,11 @@ fn demo_until(folder: &std::path::Path, day: &str) -> std::path::PathBuf {
 #[test]
 fn a_run_up_to_a_day_says_what_the_full_run_says_of_that_day() {
     let (folder, full) = demo();
+    let crs = Crs::from_epsg(3035).unwrap();
     let retractions = table(&fs::read_to_string(full.folder.join("retractions.csv")).unwrap());
-    // A confirmation that the run of a day had was listed later as taken back.
-    let is_taken_back = |area: &str, confirmed: f64, last: f64| {
-        let day = |row: &BTreeMap<String, String>, column: &str| {
-            let day = row[column].get(..10).and_then(|day| day.parse().ok());
-            day.map(|pitwatch_grid::Day(day)| f64::from(day))
-        };
-        retractions.iter().any(|row| {
-            row["area_id"] == area
-                && day(row, "confirmed_datetime").is_some_and(|day| day <= confirmed)
-                && day(row, "retracted_datetime").is_some_and(|day| day > last)
-        })
+    let day_of = |row: &BTreeMap<String, String>, column: &str| {
+        let day = row[column].get(..10).and_then(|day| day.parse().ok());
+        day.map(|pitwatch_grid::Day(day)| f64::from(day))
     };
     for day in ["2019-07-20", "2019-12-01", "2020-07-15", "2020-08-15"] {
         let out = folder.path().join(day);
@@ -183,6 +181,23 @@ fn a_run_up_to_a_day_says_what_the_full_run_says_of_that_day() {
         let last = f64::from(day.parse::<pitwatch_grid::Day>().unwrap().0);
         for area in ["demo-forest", "demo-pits"] {
             let raster = |run: &Run, layer: &str| run.raster(&format!("{area}_3035_{layer}"));
+            // The confirmation that the run of the day had of the alert at a place was taken back later, and that is listed.
+            let alerts = early.features("alerts.geojson");
+            let is_taken_back = |raster: &Raster, row: usize, col: usize, confirmed: f64| {
+                let at = center(raster, row, col);
+                let there = alerts.iter().filter(|alert| {
+                    alert["properties"]["area_id"] == *area
+                        && projected(&alert["geometry"], &crs).contains(&at)
+                });
+                let ids: Vec<&str> = there
+                    .filter_map(|alert| alert["properties"]["alert_id"].as_str())
+                    .collect();
+                retractions.iter().any(|row| {
+                    ids.contains(&row["alert_id"].as_str())
+                        && day_of(row, "confirmed_datetime").is_some_and(|day| day <= confirmed)
+                        && day_of(row, "retracted_datetime").is_some_and(|day| day > last)
+                })
+            };
             let (full_alert, early_alert) =
                 (raster(&full, "alert_date"), raster(&early, "alert_date"));
             let (full_confirmed, early_confirmed) = (
@@ -202,7 +217,8 @@ fn a_run_up_to_a_day_says_what_the_full_run_says_of_that_day() {
                     let confirmed_early = early_confirmed.at(row, col).max(0.0);
                     assert!(
                         confirmed == confirmed_early
-                            || confirmed == 0.0 && is_taken_back(area, confirmed_early, last),
+                            || confirmed == 0.0
+                                && is_taken_back(&early_confirmed, row, col, confirmed_early),
                         "{place}: confirmed on {confirmed}, and on {confirmed_early} in the run up to that day"
                     );
                 }

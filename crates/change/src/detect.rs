@@ -396,6 +396,67 @@ mod tests {
     }
 
     #[test]
+    fn levels_of_green_are_passed_by_weeds_and_not_by_spoil() {
+        let season = |day: i32| 0.5 - 0.5 * (Day(MONITOR_FROM.0 + day).season_angle().cos() as f32);
+        // Dug on day 40; the second pixel grows over from day 150 on.
+        let cube = cube(2, |pixel, day| match day {
+            ..40 => None,
+            150.. if pixel == 1 => Some(savanna(0.1 + 0.8 * season(day))),
+            _ => Some(SUBSOIL),
+        });
+        let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+        let passed: Vec<_> = map
+            .pixels
+            .iter()
+            .map(|pixel| pixel.finding.expect("both are found").greener_looks)
+            .collect();
+        assert_eq!(passed[0], [None; 5]);
+        let looks: Vec<u32> = passed[1].into_iter().flatten().collect();
+        assert!(looks.len() > 2 && looks.is_sorted(), "{looks:?}");
+        assert!(
+            looks
+                .iter()
+                .all(|&look| cube.days()[look as usize].0 - MONITOR_FROM.0 >= 150)
+        );
+    }
+
+    #[test]
+    fn colors_at_the_confirmation_are_means_since_the_alert() {
+        // Brightens by the day.
+        let shade = |day: i32| 1.0 + (day - 150) as f32 / 200.0;
+        let cube = cube(1, |_, day| {
+            (day >= 150).then(|| SUBSOIL.map(|value| value * shade(day)))
+        });
+        let map = detect(&cube, MONITOR_FROM, &params()).unwrap();
+        let finding = map.pixels[0].finding.unwrap();
+        let day = |look: u32| cube.days()[look as usize].0 - MONITOR_FROM.0;
+        let last = SUBSOIL[2] * shade(day(finding.confirmed_look.unwrap()) - 10);
+        let (alert, mean) = (finding.at_alert.red, finding.at_confirmation.red);
+        assert!(
+            alert + 0.01 < mean && mean + 0.01 < last,
+            "{alert} {mean} {last}"
+        );
+    }
+
+    #[test]
+    fn a_history_that_was_bare_at_times_shows_its_soil() {
+        let soil = |barest: [f32; 6]| {
+            // The fields of the first month of each year of the history.
+            let cube = cube(1, |_, day| {
+                (day < 0 && (day + 1095) % 365 < 60).then_some(barest)
+            });
+            detect(&cube, MONITOR_FROM, &params()).unwrap().soils[0]
+        };
+        let bare = soil(SUBSOIL).expect("a bare field shows it");
+        assert!(
+            (bare.blue_over_red - (0.10_f32 / 0.25).ln()).abs() < 0.05,
+            "{bare:?}"
+        );
+        assert_eq!(soil(POND), None);
+        assert_eq!(soil(CHAR), None);
+    }
+
+    #[test]
     fn a_burn_that_greens_up_is_not_confirmed() {
         let cube = cube(8, |_, day| (150..200).contains(&day).then_some(CHAR));
         let map = detect(&cube, MONITOR_FROM, &params()).unwrap();

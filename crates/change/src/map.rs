@@ -126,6 +126,9 @@ impl Finding {
 }
 
 /// What the ground at one pixel looks like, each number from medians over the deciding looks; all 0 where nothing is known.
+///
+/// When it is confirmed, red, the ratios of bands and the changes against the barest looks are of the means of such medians
+/// over the looks that showed the change.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Ground {
     /// NDVI expected for the season.
@@ -302,17 +305,20 @@ pub struct ChangedPixel {
 impl ChangeMap {
     /// The findings, row by row, those of a pixel that were taken back before the one that stands.
     pub fn changed_pixels(&self) -> impl Iterator<Item = ChangedPixel> + '_ {
-        let origin = self.geobox.lattice_origin();
-        let width = self.geobox.shape().width;
         self.pixels
             .iter()
             .enumerate()
-            .flat_map(move |(index, verdict)| {
-                verdict.changes(LatticePixel {
-                    row: origin.row + (index / width) as i64,
-                    col: origin.col + (index % width) as i64,
-                })
-            })
+            .flat_map(|(index, verdict)| verdict.changes(self.place(index)))
+    }
+
+    /// Where a pixel of the window lies on the lattice.
+    #[must_use]
+    pub fn place(&self, index: usize) -> LatticePixel {
+        let (origin, width) = (self.geobox.lattice_origin(), self.geobox.shape().width);
+        LatticePixel {
+            row: origin.row + (index / width) as i64,
+            col: origin.col + (index % width) as i64,
+        }
     }
 }
 

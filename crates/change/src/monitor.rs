@@ -378,6 +378,8 @@ impl Ground {
         let [blue, red, nir, swir16, swir22] = changes;
         let [now_blue, now_red, _, now_swir16, now_swir22] = *colors;
         let bound = |change: f32| change.clamp(-2.0, 2.0);
+        // Above 0, so that a color that is given is not taken for one that is not.
+        let ratio = |a: f32, b: f32| a.max(params.noise_visible) / b.max(params.noise_visible);
         // All 0 where the band is not given.
         let has_swir22 = history.barest[4] > 0.0;
         Self {
@@ -397,8 +399,12 @@ impl Ground {
             bsi_after: seen.bsi,
             red: now_red,
             red_over_swir16: now_red / now_swir16.max(params.noise_swir),
-            blue_over_red: now_blue / now_red.max(params.noise_visible),
-            swir22_over_swir16: now_swir22 / now_swir16.max(params.noise_swir),
+            blue_over_red: ratio(now_blue, now_red),
+            swir22_over_swir16: if has_swir22 {
+                ratio(now_swir22, now_swir16)
+            } else {
+                0.0
+            },
             bare_share: seen.bare_share(params).clamp(-0.5, 1.5),
             brightening: (seen.value[RED].max(params.noise_visible)
                 / seen.expected[RED].max(params.noise_visible))

@@ -356,31 +356,13 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
     }
 
     let sites = &file.sites;
-    let topsoil = &sites.topsoil;
-    for (key, value, is_good) in [
-        (
-            "distance_m",
-            topsoil.distance_m,
-            topsoil.distance_m > 0.0 && topsoil.distance_m <= 1e5,
-        ),
-        (
-            "noise",
-            topsoil.noise,
-            topsoil.noise > 0.0 && topsoil.noise.is_finite(),
-        ),
-        (
-            "half_trust_pixels",
-            topsoil.half_trust_pixels,
-            topsoil.half_trust_pixels >= 0.0,
-        ),
-    ] {
-        if !is_good {
-            return Err(anyhow!(
-                "{}: {key} of [sites.topsoil] is {value}; write a number above 0, of distance_m at most 100,000 meters",
-                at(key)
-            ));
-        }
-    }
+    sites.topsoil.check().map_err(|error| {
+        let place = match &error {
+            pitwatch_sites::Error::Topsoil { name, .. } => at(name),
+            _ => path.display().to_string(),
+        };
+        anyhow!("{place}: {error}")
+    })?;
     for (key, value) in [
         ("report_probability", sites.report_probability),
         ("confirm_probability", sites.confirm_probability),

@@ -359,17 +359,11 @@ impl Measuring<'_> {
 
 /// The topsoil of a window, of the pixels inside the area. Near the window's edge less is known of it than in a run.
 fn topsoil(map: &ChangeMap, inside: &[bool]) -> Topsoil {
-    let (origin, width) = (map.geobox.lattice_origin(), map.geobox.shape().width);
     let mut topsoil = Topsoil::default();
-    let seen = map.soils.iter().zip(inside).enumerate();
-    for (index, soil) in
-        seen.filter_map(|(index, (soil, &inside))| Some((index, soil.filter(|_| inside)?)))
-    {
-        let at = LatticePixel {
-            row: origin.row + (index / width) as i64,
-            col: origin.col + (index % width) as i64,
-        };
-        topsoil.add(at, &soil);
+    for (index, soil) in map.soils.iter().enumerate() {
+        if let Some(soil) = soil.as_ref().filter(|_| inside[index]) {
+            topsoil.add(map.place(index), soil);
+        }
     }
     topsoil
 }

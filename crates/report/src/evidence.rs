@@ -10,7 +10,7 @@ use crate::looks::{decimal, quoted};
 use crate::{Error, Result};
 
 /// Writes `evidence.csv`: one line an alert of excavation, with the probability of each cause and the features that they
-/// rest on (see [`Features`]), in the order given.
+/// rest on (see [`Features`]), in the order given, and how far the topsoil around was known.
 ///
 /// Probabilities add up to 1. Format as of [`write_looks_csv`](crate::write_looks_csv); numbers with four decimals.
 ///
@@ -26,7 +26,7 @@ pub fn write_evidence_csv(out: &mut impl Write, alerts: &[Alert]) -> Result<()> 
         Cause::KNOWN.map(|cause| format!("probability_{}", cause_name(cause).replace(' ', "_")));
     writeln!(
         out,
-        "alert_id,tier,cause,{},{}",
+        "alert_id,tier,cause,{},{},topsoil_trust",
         probabilities.join(","),
         Features::NAMES.join(",")
     )
@@ -34,6 +34,7 @@ pub fn write_evidence_csv(out: &mut impl Write, alerts: &[Alert]) -> Result<()> 
     for alert in alerts {
         let Some(Evidence {
             features,
+            topsoil_trust,
             probabilities,
         }) = &alert.evidence
         else {
@@ -42,6 +43,7 @@ pub fn write_evidence_csv(out: &mut impl Write, alerts: &[Alert]) -> Result<()> 
         let numbers: Vec<String> = probabilities
             .iter()
             .chain(&features.to_array())
+            .chain([topsoil_trust])
             .map(|&number| decimal(Some(number)))
             .collect();
         writeln!(
@@ -120,8 +122,9 @@ mod tests {
         assert_eq!(lines.len(), 2, "cleared ground has no causes");
         assert_eq!(
             lines[0].len(),
-            3 + Cause::KNOWN.len() + Features::NAMES.len()
+            3 + Cause::KNOWN.len() + Features::NAMES.len() + 1
         );
+        assert_eq!(lines[0].last(), Some(&"topsoil_trust"));
         assert_eq!(lines[0].len(), lines[1].len());
         assert_eq!(
             lines[0][..4],

@@ -215,8 +215,8 @@ pub struct Found {
 ///
 /// # Errors
 ///
-/// If a finding refers to a look that is not in `looks`, a pixel has two findings that stand, or an outline cannot be brought to
-/// longitude and latitude.
+/// If a finding refers to a look that is not in `looks`, a pixel has two findings that stand, a number of `params.topsoil` is out of
+/// its range, or an outline cannot be brought to longitude and latitude.
 pub fn find_alerts(
     area_id: &str,
     geobox: &GeoBox,
@@ -226,6 +226,7 @@ pub fn find_alerts(
     params: &Params,
 ) -> Result<Found> {
     check(pixels, looks.len())?;
+    params.topsoil.check()?;
     let places = pixels.iter().map(|pixel| pixel.at);
     let around = topsoil.around(places, geobox.resolution_m(), &params.topsoil);
     let mut of_kind: BTreeMap<Kind, Vec<ChangedPixel>> = BTreeMap::new();
@@ -449,7 +450,7 @@ fn median_count(counts: impl Iterator<Item = u16>) -> u16 {
 #[cfg(test)]
 pub(crate) mod tests {
     use geo::{Validation, Winding};
-    use pitwatch_change::{Finding, Ground};
+    use pitwatch_change::{Finding, Ground, Soil};
     use pitwatch_grid::{Crs, Shape, parse_time};
     use proptest::prelude::*;
 
@@ -552,15 +553,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn find_all(pixels: &[ChangedPixel]) -> (Vec<Alert>, Vec<Retraction>) {
-        let found = find_alerts(
-            "area",
-            &geobox(),
-            &looks(),
-            pixels,
-            &Topsoil::default(),
-            &params(),
-        )
-        .unwrap();
+        let found = try_find(pixels, &params()).unwrap();
         (found.alerts, found.retractions)
     }
 
@@ -650,7 +643,8 @@ pub(crate) mod tests {
         })
     }
 
-    fn find_with(pixels: &[ChangedPixel], params: &Params) -> Found {
+    /// On ground around which no topsoil was seen.
+    fn try_find(pixels: &[ChangedPixel], params: &Params) -> Result<Found> {
         find_alerts(
             "area",
             &geobox(),
@@ -659,7 +653,10 @@ pub(crate) mod tests {
             &Topsoil::default(),
             params,
         )
-        .unwrap()
+    }
+
+    fn find_with(pixels: &[ChangedPixel], params: &Params) -> Found {
+        try_find(pixels, params).unwrap()
     }
 
     #[test]
@@ -815,16 +812,7 @@ pub(crate) mod tests {
             mmu_excavation_pixels: 0,
             ..params()
         };
-        let alerts = find_alerts(
-            "area",
-            &geobox(),
-            &looks(),
-            &[pixel(0, 0, 3)],
-            &Topsoil::default(),
-            &params,
-        )
-        .unwrap()
-        .alerts;
+        let alerts = try_find(&[pixel(0, 0, 3)], &params).unwrap().alerts;
         assert_eq!(
             (
                 alerts[0].area_ha_lo,
@@ -844,20 +832,67 @@ pub(crate) mod tests {
         assert_eq!(median_count([4, 1, 3, 2].into_iter()), 2);
     }
 
+    /// Three pixels on the soil that the fields around show, and on another one.
+    #[test]
+    fn ground_that_is_like_the_topsoil_around_is_likelier_a_field() {
+        let mut params = params();
+        params.causes.field.intercept = 1.0;
+        params.causes.field.weights.topsoil_distance = -2.0;
+        params.report_probability = 0.0;
+        let pixels = [0, 1, 2].map(|col| {
+            let mut pixel = pixel(0, col, 2);
+            pixel.finding.at_alert.blue_over_red = 0.5;
+            pixel
+        });
+        let weighed = |topsoil: &Topsoil| {
+            let found = find_alerts("area", &geobox(), &looks(), &pixels, topsoil, &params);
+            found.unwrap().alerts[0].evidence.unwrap()
+        };
+        let around = |red: f32| {
+            let mut topsoil = Topsoil::default();
+            let soil = Soil {
+                red: red.ln(),
+                red_over_swir16: 0.6_f32.ln(),
+                blue_over_red: 0.5_f32.ln(),
+                swir22_over_swir16: 0.0,
+            };
+            for col in 0..20 {
+                topsoil.add(pixel(9, col, 2).at, &soil);
+            }
+            topsoil
+        };
+        let [same, other, unknown] =
+            [around(0.2), around(0.05), Topsoil::default()].map(|topsoil| weighed(&topsoil));
+        assert!(same.features.topsoil_distance < 0.01 && same.topsoil_trust > 0.5);
+        assert!(other.features.topsoil_red_change > 0.5);
+        assert!(
+            other.pit() > 2.0 * same.pit(),
+            "{} {}",
+            other.pit(),
+            same.pit()
+        );
+        assert_eq!(
+            (unknown.topsoil_trust, unknown.features.topsoil_distance),
+            (0.0, 0.0)
+        );
+    }
+
+    #[test]
+    fn a_topsoil_that_cannot_be_told_is_refused() {
+        for distance_m in [0.0, f64::NAN, f64::INFINITY] {
+            let mut params = params();
+            params.topsoil.distance_m = distance_m;
+            let error = try_find(&[pixel(0, 0, 3)], &params)
+                .unwrap_err()
+                .to_string();
+            assert!(error.starts_with("distance_m is"), "{error}");
+        }
+    }
+
     #[test]
     fn cells_that_overlap_and_looks_that_do_not_exist_are_refused() {
-        let refused = |pixels: &[ChangedPixel]| {
-            find_alerts(
-                "area",
-                &geobox(),
-                &looks(),
-                pixels,
-                &Topsoil::default(),
-                &params(),
-            )
-            .unwrap_err()
-            .to_string()
-        };
+        let refused =
+            |pixels: &[ChangedPixel]| try_find(pixels, &params()).unwrap_err().to_string();
         assert!(refused(&[pixel(0, 0, 3), pixel(0, 0, 4)]).contains("must not overlap"));
         assert!(refused(&[pixel(0, 0, 8)]).contains("look 8, but the area has 8 looks"));
     }
@@ -899,7 +934,9 @@ pub(crate) mod tests {
                 pixel.finding.at_alert.red = red;
                 pixel.finding.at_confirmation.red = 1.0 - red;
                 if is_excavation {
-                    pixel.finding.greened_look = greened.filter(|&other| other >= look);
+                    let greened = greened.filter(|&other| other >= look);
+                    pixel.finding.greened_look = greened;
+                    pixel.finding.greener_looks[0] = greened;
                 } else {
                     pixel.finding.kind = Kind::Cleared;
                 }
@@ -916,6 +953,7 @@ pub(crate) mod tests {
                     again.finding.alert_look = retracted + 1;
                     again.finding.core_look = Some(retracted + 1);
                     again.finding.confirmed_look = None;
+                    again.finding.greened_look = None;
                     again.finding.greener_looks = Default::default();
                     pixels.push(again);
                 }
@@ -946,6 +984,7 @@ pub(crate) mod tests {
                 let finding = &mut pixel.finding;
                 finding.confirmed_look = known(finding.confirmed_look);
                 finding.retracted_look = known(finding.retracted_look);
+                finding.greened_look = known(finding.greened_look);
                 finding.greener_looks = finding.greener_looks.map(known);
                 finding.core_look = known(finding.core_look);
                 if finding.confirmed_look.is_none() {
@@ -1010,7 +1049,7 @@ pub(crate) mod tests {
         /// run or was taken back, and then the retraction is listed.
         #[test]
         fn what_is_said_of_a_look_rests_on_nothing_later(pixels in any_pixels(), now in 0u32..8) {
-            let found = |pixels: &[ChangedPixel]| find_alerts("area", &geobox(), &looks(), pixels, &Topsoil::default(), &weighing()).unwrap();
+            let found = |pixels: &[ChangedPixel]| try_find(pixels, &weighing()).unwrap();
             let full = found(&pixels);
             let then = found(&known_at(&pixels, now));
             let now = looks()[now as usize];

@@ -227,6 +227,8 @@ pub struct CauseModel {
 pub struct Evidence {
     /// The features.
     pub features: Features,
+    /// How far the topsoil around was known, 0 (not at all: its features are 0 and say nothing) to 1.
+    pub topsoil_trust: f64,
     /// Probability of each of [`Cause::KNOWN`]; they add up to 1.
     pub probabilities: [f64; 6],
 }
@@ -251,8 +253,10 @@ impl Evidence {
 
 impl CauseModel {
     /// The probability of each of [`Cause::KNOWN`].
+    ///
+    /// - `topsoil_trust`: handed on; it weighs nothing by itself.
     #[must_use]
-    pub fn weigh(&self, features: &Features) -> Evidence {
+    pub fn weigh(&self, features: &Features, topsoil_trust: f64) -> Evidence {
         let values = features.to_array();
         let of = |weights: &Weights| -> f64 {
             weights.intercept
@@ -277,13 +281,14 @@ impl CauseModel {
         let total: f64 = weights.iter().sum();
         Evidence {
             features: *features,
+            topsoil_trust,
             probabilities: weights.map(|weight| weight / total),
         }
     }
 }
 
 /// Numbers of the ground that are added up, in the order of [`measures`].
-const N_MEASURES: usize = 21;
+const N_MEASURES: usize = 22;
 /// Measures are added up in whole units of so many to 1, so that sums are the same in any order and can be undone.
 const UNITS: f64 = 10_000.0;
 
@@ -304,11 +309,13 @@ pub(crate) struct Sums {
 
 /// First of the measures against the topsoil around: the changes, then the same in spreads.
 const TOPSOIL: usize = 13;
+/// The measure of the trust in them.
+const TRUST: usize = TOPSOIL + 2 * N_NUMBERS;
 /// Most spreads of the topsoil that a change counts as.
 const MOST_SPREADS: f64 = 100.0;
 
 /// ln red, ln (red / swir16), bare share, brightening, above barest, wet share, day of the alert / 100, the six changes against
-/// the barest ground, the four against the topsoil around, the same in spreads.
+/// the barest ground, the four against the topsoil around, the same in spreads, the trust in them.
 fn measures(ground: &Ground, alert_day: i32, around: &Around) -> [i64; N_MEASURES] {
     let ln = |ratio: f32| f64::from(ratio.max(1e-3)).ln();
     // All 0 where the band is not given.
@@ -350,6 +357,7 @@ fn measures(ground: &Ground, alert_day: i32, around: &Around) -> [i64; N_MEASURE
         red_over_swir16_z,
         blue_over_red_z,
         swir22_over_swir16_z,
+        around.trust,
     ]
     .map(|value| {
         #[expect(
@@ -433,6 +441,11 @@ impl Sums {
         self.n_green_levels += sign * other.n_green_levels;
         self.n_stayed_bare += sign * other.n_stayed_bare;
         self
+    }
+
+    /// The mean trust in the topsoil around, of an object with at least one pixel.
+    pub(crate) fn topsoil_trust(&self) -> f64 {
+        self.measure[TRUST] as f64 / self.n_pixels.max(1) as f64 / UNITS
     }
 
     /// The features of an object with at least one pixel.
@@ -543,12 +556,15 @@ mod tests {
 
     #[test]
     fn without_weights_the_six_causes_are_alike() {
-        let evidence = model(0.0).weigh(&Features::default());
+        let evidence = model(0.0).weigh(&Features::default(), 0.0);
         for probability in evidence.probabilities {
             assert!((probability - 1.0 / 6.0).abs() < 1e-12);
         }
         assert_eq!(evidence.cause(), Cause::Unknown);
-        assert_eq!(model(-20.0).weigh(&Features::default()).cause(), Cause::Pit);
+        assert_eq!(
+            model(-20.0).weigh(&Features::default(), 0.0).cause(),
+            Cause::Pit
+        );
     }
 
     #[test]
@@ -559,7 +575,7 @@ mod tests {
             greenest: 1.0,
             ..Features::default()
         };
-        let [pit, burn, field, ..] = model.weigh(&greened).probabilities;
+        let [pit, burn, field, ..] = model.weigh(&greened, 0.0).probabilities;
         assert!((field / pit - 3.0_f64.exp()).abs() < 1e-9);
         assert!((burn / pit - 1.0).abs() < 1e-12);
     }

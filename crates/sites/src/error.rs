@@ -34,6 +34,16 @@ pub enum Error {
         /// The distance given, in meters.
         distance_m: f64,
     },
+    /// A number of the topsoil's table out of its range.
+    #[error("{name} is {value}; it must be {must}")]
+    Topsoil {
+        /// The key in the pipeline file.
+        name: &'static str,
+        /// The number given.
+        value: f64,
+        /// What to write instead.
+        must: &'static str,
+    },
     /// An outline that cannot be brought to longitude and latitude.
     #[error("cannot place the outline of an object on the globe")]
     Project(#[source] pitwatch_grid::Error),

@@ -410,9 +410,7 @@ impl Objects<'_> {
             }
             return;
         }
-        let pit = rule
-            .causes
-            .map(|causes| causes.model.weigh(&part.sums.features()).pit());
+        let pit = rule.causes.map(|causes| part.evidence(causes.model).pit());
         let is_plausible = rule
             .causes
             .zip(pit)
@@ -477,10 +475,7 @@ impl Objects<'_> {
                 member_looks: places.iter().map(|&place| self.looks[place]).collect(),
                 raised,
                 confirmed_look: part.confirmed_look,
-                evidence: self
-                    .rule
-                    .causes
-                    .map(|causes| causes.model.weigh(&part.sums.features())),
+                evidence: self.rule.causes.map(|causes| part.evidence(causes.model)),
             });
         }
         (objects, self.taken_back)
@@ -500,6 +495,10 @@ struct Part {
 }
 
 impl Part {
+    fn evidence(&self, model: &CauseModel) -> Evidence {
+        model.weigh(&self.sums.features(), self.sums.topsoil_trust())
+    }
+
     /// Notes the name and the times that a pixel which alerts gives its object.
     fn note(&mut self, pixel: &ChangedPixel) {
         let finding = &pixel.finding;

@@ -8,6 +8,8 @@ use pitwatch_change::Soil;
 use pitwatch_grid::LatticePixel;
 use serde::Deserialize;
 
+use crate::{Error, Result};
+
 /// Side of the blocks in which soils are added up. Pixels; the distance over which soils are compared is many blocks.
 const BLOCK_PIXELS: i64 = 10;
 /// Numbers of a soil.
@@ -27,6 +29,37 @@ pub struct TopsoilParams {
     pub noise: f64,
     /// How much soil must have been seen, weighed, for half the trust in what it says. Pixels of 100 m².
     pub half_trust_pixels: f64,
+}
+
+impl TopsoilParams {
+    /// Refuses numbers that say nothing.
+    ///
+    /// # Errors
+    ///
+    /// If one is out of its range, with its name.
+    pub fn check(&self) -> Result<()> {
+        let checked = |name, value: f64, least: f64, most: f64, must| {
+            let is_good = (least..=most).contains(&value);
+            let refused = Error::Topsoil { name, value, must };
+            is_good.then_some(()).ok_or(refused)
+        };
+        // Beyond a hundred kilometers it is no surroundings, and the search would not end.
+        checked(
+            "distance_m",
+            self.distance_m,
+            1.0,
+            1e5,
+            "between 1 and 100,000 meters",
+        )?;
+        checked("noise", self.noise, 1e-6, 1e6, "greater than 0")?;
+        checked(
+            "half_trust_pixels",
+            self.half_trust_pixels,
+            0.0,
+            1e9,
+            "0 or more",
+        )
+    }
 }
 
 /// Where a block lies: rows and columns of blocks on the lattice.
@@ -81,7 +114,7 @@ pub(crate) struct Around {
     /// Above 0 where there is any trust.
     spread: [f64; N_NUMBERS],
     /// 0 where no soil was seen, towards 1 the more there was.
-    trust: f64,
+    pub(crate) trust: f64,
 }
 
 impl Topsoil {
@@ -148,7 +181,7 @@ impl Topsoil {
         let reach_m = REACH * params.distance_m;
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "Params::check bounds the distance"
+            reason = "TopsoilParams::check bounds the distance"
         )]
         let reach = (reach_m / block_m) as i64;
         let mut n = 0.0;
