@@ -187,7 +187,7 @@ def main():
     else:
         binary = a.binary or product.default_binary()
         os.makedirs(a.out, exist_ok=True)
-        scenes = [(site, int(seed)) for seed in a.seeds.split(",") for site in a.sites.split(",")]
+        scenes = [(site, seed) for seed in product.seeds(a.seeds) for site in a.sites.split(",")]
         paths = [product.scene(a.scenes, site, seed, a.size) for site, seed in scenes]
         every = reporting_all(text)
         with ThreadPoolExecutor(a.jobs) as pool:

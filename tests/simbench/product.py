@@ -1,6 +1,6 @@
 """What the commands of this folder share: a scene, a run of pitwatch on it, and what its alerts are in truth."""
 
-import csv, hashlib, json, os, re, shutil, subprocess, sys, time
+import csv, hashlib, json, os, pathlib, re, shutil, subprocess, sys, time
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,19 +33,25 @@ def default_binary():
     return max(built, key=os.path.getmtime)
 
 
+def seeds(text):
+    """The seeds of a list as in `1,2,10j`: a number, or text if the parameters of its site are jittered too."""
+    return [seed if seed.endswith("j") else int(seed) for seed in text.split(",")]
+
+
 def scene(folder, site, seed, size):
-    """The scene's folder, generated unless it is there from the same generator."""
+    """The scene's folder, generated unless it is there from the same generator. `seed`: see `seeds`."""
     path = os.path.join(folder, f"{site}-{seed}-{size}")
-    with open(os.path.join(HERE, "generator.py"), "rb") as f:
-        version = hashlib.sha256(f.read()).hexdigest()
+    generators = ["generator.py"] if isinstance(seed, int) else ["jittered.py", "generator.py"]
+    generators = [os.path.join(HERE, name) for name in generators]
+    version = hashlib.sha256(b"".join(pathlib.Path(name).read_bytes() for name in generators)).hexdigest()
     mark = os.path.join(path, "complete")
     if os.path.exists(mark) and open(mark).read() == version:
         return path
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
     say(f"generating {site} seed {seed} size {size}")
-    command = [sys.executable, "-W", "ignore", os.path.join(HERE, "generator.py"), path]
-    subprocess.run(command + ["--site", site, "--seed", str(seed), "--size", str(size), "--cogs"], check=True, stdout=sys.stderr)
+    command = [sys.executable, "-W", "ignore", generators[0], path]
+    subprocess.run(command + ["--site", site, "--seed", str(seed).rstrip("j"), "--size", str(size), "--cogs"], check=True, stdout=sys.stderr)
     with open(mark, "w") as f:
         f.write(version)
     return path

@@ -3,6 +3,7 @@
 
   run.py [--sites ci,zw,romania] [--seeds 1,2] [--size 400] [--scenes DIR] [--out DIR] [--binary PATH] [--json FILE] [--floor F1]
 
+A seed with a j behind it, as 10j, has jittered parameters of its site as well (jittered.py).
 Needs numpy scipy rasterio, and to generate scenes xarray netCDF4 nrt==0.2.1 and endmembers.npz (`scripts/setup --tests`).
 Scenes are generated once and kept under --scenes (default out/simbench/scenes), runs go to --out (default out/simbench/runs).
 The product is run as
@@ -132,7 +133,7 @@ def main():
     a = p.parse_args()
     binary = a.binary or product.default_binary()
     results, cost = {t: [] for t in TIERS}, []
-    for seed in [int(s) for s in a.seeds.split(",")]:
+    for seed in product.seeds(a.seeds):
         for site in a.sites.split(","):
             path = product.scene(a.scenes, site, seed, a.size)
             left = product.run(binary, a.pipeline, path, os.path.join(a.out, f"{site}-{seed}-{a.size}"), a.extra)
@@ -149,7 +150,7 @@ def main():
             peers = PEERS_F1.get((site, seed)) if a.size == 400 else None
             rows.append(cells(f"{site} seed {seed}", r) + ([num(v) for v in peers] if peers else ["–", "–"]))
         print(table(HEAD + ["F1 of IQR 3 + filter", "F1 of CCDC 5 + filter"], rows))
-        seeds = sorted({s for _, s, _ in results[tier]})
+        seeds = dict.fromkeys(s for _, s, _ in results[tier])
         rows = [cells(f"seed {s} pooled", pooled([r for _, k, r in results[tier] if k == s])) for s in seeds]
         if len(seeds) > 1:
             rows.append(cells("all pooled", pooled([r for _, _, r in results[tier]])))
