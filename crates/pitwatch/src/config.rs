@@ -363,6 +363,10 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         };
         anyhow!("{place}: {error}")
     })?;
+    sites
+        .causes
+        .check()
+        .map_err(|error| anyhow!("{}: {error}", path.display()))?;
     for (key, value) in [
         ("report_probability", sites.report_probability),
         ("confirm_probability", sites.confirm_probability),

@@ -855,7 +855,7 @@ pub(crate) fn state(alerts: &mut [Alert], limit: &DetectionLimit) {
 mod tests {
     use pitwatch_change::{ChangedPixel, Finding, Ground, PixelState, PixelVerdict};
     use pitwatch_grid::{Crs, GeoBox, Point, Shape, parse_time};
-    use pitwatch_sites::{CauseModel, Features, TopsoilParams, Weights};
+    use pitwatch_sites::{CauseModel, TopsoilParams, Weights};
 
     use super::*;
 
@@ -948,10 +948,7 @@ mod tests {
             })
             .collect();
         // Causes that weigh nothing: every object is a pit.
-        let nothing = Weights {
-            intercept: -20.0,
-            weights: Features::default(),
-        };
+        let nothing = Weights::of_intercept(-20.0);
         let params = pitwatch_sites::Params {
             mmu_excavation_pixels: 2,
             mmu_cleared_pixels: 5,
@@ -973,13 +970,7 @@ mod tests {
                 noise: 0.03,
                 half_trust_pixels: 5.0,
             },
-            causes: CauseModel {
-                burn: nothing,
-                field: nothing,
-                river_bar: nothing,
-                road_or_building: nothing,
-                cloud_residue: nothing,
-            },
+            causes: CauseModel::alike(nothing),
             budget: None,
         };
         pitwatch_sites::find_alerts(

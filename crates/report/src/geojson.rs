@@ -485,8 +485,7 @@ pub(crate) mod tests {
     use pitwatch_change::{ChangedPixel, Finding, Ground};
     use pitwatch_grid::{Crs, GeoBox, LatticePixel, Point, Shape, parse_time};
     use pitwatch_sites::{
-        CauseModel, Features, Params, SiteParams, Topsoil, TopsoilParams, Weights, find_alerts,
-        follow,
+        CauseModel, Params, SiteParams, Topsoil, TopsoilParams, Weights, find_alerts, follow,
     };
 
     use super::*;
@@ -542,10 +541,7 @@ pub(crate) mod tests {
             }
             pixels.push(pixel(row, 5, Kind::Cleared));
         }
-        let weights = Weights {
-            intercept: -3.0,
-            weights: Features::default(),
-        };
+        let weights = Weights::of_intercept(-3.0);
         let params = Params {
             mmu_excavation_pixels: 3,
             mmu_cleared_pixels: 3,
@@ -567,13 +563,7 @@ pub(crate) mod tests {
                 noise: 0.03,
                 half_trust_pixels: 5.0,
             },
-            causes: CauseModel {
-                burn: weights,
-                field: weights,
-                river_bar: weights,
-                road_or_building: weights,
-                cloud_residue: weights,
-            },
+            causes: CauseModel::alike(weights),
             budget: None,
         };
         let mut alerts = find_alerts(

@@ -227,6 +227,7 @@ pub fn find_alerts(
 ) -> Result<Found> {
     check(pixels, looks.len())?;
     params.topsoil.check()?;
+    params.causes.check()?;
     let places = pixels.iter().map(|pixel| pixel.at);
     let around = topsoil.around(places, geobox.resolution_m(), &params.topsoil);
     let mut of_kind: BTreeMap<Kind, Vec<ChangedPixel>> = BTreeMap::new();
@@ -455,14 +456,11 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cause::{Features, Weights};
+    use crate::cause::Weights;
 
     /// With causes that weigh nothing: every object is a pit.
     pub(crate) fn params() -> Params {
-        let nothing = Weights {
-            intercept: -20.0,
-            weights: Features::default(),
-        };
+        let nothing = Weights::of_intercept(-20.0);
         Params {
             mmu_excavation_pixels: 3,
             mmu_cleared_pixels: 3,
@@ -484,13 +482,7 @@ pub(crate) mod tests {
                 noise: 0.1,
                 half_trust_pixels: 1.0,
             },
-            causes: CauseModel {
-                burn: nothing,
-                field: nothing,
-                river_bar: nothing,
-                road_or_building: nothing,
-                cloud_residue: nothing,
-            },
+            causes: CauseModel::alike(nothing),
             budget: None,
         }
     }

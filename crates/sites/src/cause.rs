@@ -1,10 +1,13 @@
 //! What brought a change about: features of an object and the multinomial logistic model that weighs them.
 
+use std::cmp::Ordering;
+
 use pitwatch_change::{Finding, Ground};
 use pitwatch_grid::LatticePixel;
 use serde::Deserialize;
 
 use crate::topsoil::{Around, N_NUMBERS};
+use crate::{Error, Result};
 
 /// What brought a change about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,168 +43,151 @@ impl Cause {
 /// Least probability of a cause that is named; below it the cause is unknown. A cause likelier than all others together.
 const LIKELIER_THAN_ALL_OTHERS: f64 = 0.5;
 
-/// The features of an object of excavation, each known at the look at which it is asked for; as weights, all 0 weigh nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Features {
-    /// ln of the number of pixels.
-    pub size: f64,
-    /// Its square: pits are of any size, fields of a few sizes.
-    pub size_squared: f64,
-    /// ln of the ratio of the axes of the ellipse with the object's second moments; roads are long.
-    pub elongation: f64,
-    /// ln of that ellipse's smaller standard deviation, in pixels; roads and channels are narrow.
-    pub thickness: f64,
-    /// Standard deviation of ln red over the pixels; tailings, spoil and water lie side by side, a tilled field is even.
-    pub red_spread: f64,
-    /// Standard deviation of ln (red / swir16) over the pixels.
-    pub color_spread: f64,
-    /// Mean share of the way to bare ground, see [`Ground::bare_share`].
-    pub bare_share: f64,
-    /// Standard deviation of that share over the pixels.
-    pub bare_share_spread: f64,
-    /// Mean of [`Ground::brightening`]; subsoil and tailings are brighter than what lay there.
-    pub brightening: f64,
-    /// Mean of [`Ground::above_barest`]; fields and burnt ground have been as bare before.
-    pub above_barest: f64,
-    /// ln(1 + 100 · mean of [`Ground::wet_share`]); river bars were under water.
-    pub wetness: f64,
-    /// ln(1 + standard deviation of the days of alert / 10); pits grow, fields are cleared at once.
-    pub growth: f64,
-    /// Mean number of the levels of green that the pixels have passed since they alerted.
-    pub greenest: f64,
-    /// Share of the pixels that stayed bare in a green season since.
-    pub stayed_bare: f64,
-    /// Mean of [`Ground::red_change`].
-    pub red_change: f64,
-    /// Mean of [`Ground::swir16_change`].
-    pub swir16_change: f64,
-    /// Mean of [`Ground::red_over_swir16_change`]; a field shows the topsoil that was seen between grasses before, a pit what lay below.
-    pub red_over_swir16_change: f64,
-    /// Mean of [`Ground::blue_over_red_change`].
-    pub blue_over_red_change: f64,
-    /// Mean of [`Ground::nir_over_red_change`].
-    pub nir_over_red_change: f64,
-    /// Mean of [`Ground::swir22_over_swir16_change`].
-    pub swir22_over_swir16_change: f64,
-    /// Magnitude of the mean of [`Ground::swir16_change`]: another ground is brighter or darker.
-    pub swir16_difference: f64,
-    /// Magnitude of the mean of [`Ground::red_over_swir16_change`].
-    pub red_over_swir16_difference: f64,
-    /// Magnitude of the mean of [`Ground::blue_over_red_change`].
-    pub blue_over_red_difference: f64,
-    /// Magnitude of the mean of [`Ground::swir22_over_swir16_change`].
-    pub swir22_over_swir16_difference: f64,
-    /// Mean of ln red less that of the topsoil around, times the trust in it; a field shows that soil, a pit what lies below.
-    pub topsoil_red_change: f64,
-    /// The same of ln (red / swir16).
-    pub topsoil_red_over_swir16_change: f64,
-    /// The same of ln (blue / red).
-    pub topsoil_blue_over_red_change: f64,
-    /// The same of ln (swir22 / swir16).
-    pub topsoil_swir22_over_swir16_change: f64,
-    /// Magnitude of `topsoil_red_change`.
-    pub topsoil_red_difference: f64,
-    /// Magnitude of `topsoil_red_over_swir16_change`.
-    pub topsoil_red_over_swir16_difference: f64,
-    /// Magnitude of `topsoil_blue_over_red_change`.
-    pub topsoil_blue_over_red_difference: f64,
-    /// Magnitude of `topsoil_swir22_over_swir16_change`.
-    pub topsoil_swir22_over_swir16_difference: f64,
-    /// ln(1 + distance of the four changes in spreads of the topsoil around).
-    pub topsoil_distance: f64,
+/// Defines [`Features`], so that each is named once.
+macro_rules! features {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The features of an object of excavation, each known at the look at which it is asked for; as weights, all 0 weigh nothing.
+        #[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Features {
+            $($(#[$doc])* pub $name: f64,)*
+        }
+
+        /// Number of features.
+        const N_FEATURES: usize = Features::NAMES.len();
+
+        impl Features {
+            /// Names of the features, in the order of [`Features::to_array`].
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
+
+            /// The same number for all.
+            #[must_use]
+            pub fn splat(value: f64) -> Self {
+                Self { $($name: value,)* }
+            }
+
+            /// The features as numbers.
+            #[must_use]
+            pub fn to_array(&self) -> [f64; N_FEATURES] {
+                [$(self.$name,)*]
+            }
+        }
+    };
 }
 
-/// Number of features.
-const N_FEATURES: usize = 33;
+features! {
+    /// ln of the number of pixels.
+    size,
+    /// Its square: pits are of any size, fields of a few sizes.
+    size_squared,
+    /// ln of the ratio of the axes of the ellipse with the object's second moments; roads are long.
+    elongation,
+    /// ln of that ellipse's smaller standard deviation, in pixels; roads and channels are narrow.
+    thickness,
+    /// Standard deviation of ln red over the pixels; tailings, spoil and water lie side by side, a tilled field is even.
+    red_spread,
+    /// Standard deviation of ln (red / swir16) over the pixels.
+    color_spread,
+    /// Mean share of the way to bare ground, see [`Ground::bare_share`].
+    bare_share,
+    /// Standard deviation of that share over the pixels.
+    bare_share_spread,
+    /// Mean of [`Ground::brightening`]; subsoil and tailings are brighter than what lay there.
+    brightening,
+    /// Mean of [`Ground::above_barest`]; fields and burnt ground have been as bare before.
+    above_barest,
+    /// ln(1 + 100 · mean of [`Ground::wet_share`]); river bars were under water.
+    wetness,
+    /// ln(1 + standard deviation of the days of alert / 10); pits grow, fields are cleared at once.
+    growth,
+    /// Mean number of the levels of green that the pixels have passed since they alerted.
+    greenest,
+    /// Share of the pixels that stayed bare in a green season since.
+    stayed_bare,
+    /// Mean of [`Ground::red_change`].
+    red_change,
+    /// Mean of [`Ground::swir16_change`].
+    swir16_change,
+    /// Mean of [`Ground::red_over_swir16_change`]; a field shows the topsoil that was seen between grasses before, a pit what lay below.
+    red_over_swir16_change,
+    /// Mean of [`Ground::blue_over_red_change`].
+    blue_over_red_change,
+    /// Mean of [`Ground::nir_over_red_change`].
+    nir_over_red_change,
+    /// Mean of [`Ground::swir22_over_swir16_change`].
+    swir22_over_swir16_change,
+    /// Magnitude of the mean of [`Ground::swir16_change`]: another ground is brighter or darker.
+    swir16_difference,
+    /// Magnitude of the mean of [`Ground::red_over_swir16_change`].
+    red_over_swir16_difference,
+    /// Magnitude of the mean of [`Ground::blue_over_red_change`].
+    blue_over_red_difference,
+    /// Magnitude of the mean of [`Ground::swir22_over_swir16_change`].
+    swir22_over_swir16_difference,
+    /// Mean of ln red less that of the topsoil around, times the trust in it; a field shows that soil, a pit what lies below.
+    topsoil_red_change,
+    /// The same of ln (red / swir16).
+    topsoil_red_over_swir16_change,
+    /// The same of ln (blue / red).
+    topsoil_blue_over_red_change,
+    /// The same of ln (swir22 / swir16).
+    topsoil_swir22_over_swir16_change,
+    /// Magnitude of `topsoil_red_change`.
+    topsoil_red_difference,
+    /// Magnitude of `topsoil_red_over_swir16_change`.
+    topsoil_red_over_swir16_difference,
+    /// Magnitude of `topsoil_blue_over_red_change`.
+    topsoil_blue_over_red_difference,
+    /// Magnitude of `topsoil_swir22_over_swir16_change`.
+    topsoil_swir22_over_swir16_difference,
+    /// ln(1 + distance of the four changes in spreads of the topsoil around).
+    topsoil_distance,
+}
 
-impl Features {
-    /// Names of the features, in the order of [`Features::to_array`].
-    pub const NAMES: [&'static str; N_FEATURES] = [
-        "size",
-        "size_squared",
-        "elongation",
-        "thickness",
-        "red_spread",
-        "color_spread",
-        "bare_share",
-        "bare_share_spread",
-        "brightening",
-        "above_barest",
-        "wetness",
-        "growth",
-        "greenest",
-        "stayed_bare",
-        "red_change",
-        "swir16_change",
-        "red_over_swir16_change",
-        "blue_over_red_change",
-        "nir_over_red_change",
-        "swir22_over_swir16_change",
-        "swir16_difference",
-        "red_over_swir16_difference",
-        "blue_over_red_difference",
-        "swir22_over_swir16_difference",
-        "topsoil_red_change",
-        "topsoil_red_over_swir16_change",
-        "topsoil_blue_over_red_change",
-        "topsoil_swir22_over_swir16_change",
-        "topsoil_red_difference",
-        "topsoil_red_over_swir16_difference",
-        "topsoil_blue_over_red_difference",
-        "topsoil_swir22_over_swir16_difference",
-        "topsoil_distance",
-    ];
+/// A feature by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FeatureName(usize);
 
-    /// The features as numbers.
-    #[must_use]
-    pub fn to_array(&self) -> [f64; N_FEATURES] {
-        [
-            self.size,
-            self.size_squared,
-            self.elongation,
-            self.thickness,
-            self.red_spread,
-            self.color_spread,
-            self.bare_share,
-            self.bare_share_spread,
-            self.brightening,
-            self.above_barest,
-            self.wetness,
-            self.growth,
-            self.greenest,
-            self.stayed_bare,
-            self.red_change,
-            self.swir16_change,
-            self.red_over_swir16_change,
-            self.blue_over_red_change,
-            self.nir_over_red_change,
-            self.swir22_over_swir16_change,
-            self.swir16_difference,
-            self.red_over_swir16_difference,
-            self.blue_over_red_difference,
-            self.swir22_over_swir16_difference,
-            self.topsoil_red_change,
-            self.topsoil_red_over_swir16_change,
-            self.topsoil_blue_over_red_change,
-            self.topsoil_swir22_over_swir16_change,
-            self.topsoil_red_difference,
-            self.topsoil_red_over_swir16_difference,
-            self.topsoil_blue_over_red_difference,
-            self.topsoil_swir22_over_swir16_difference,
-            self.topsoil_distance,
-        ]
+impl TryFrom<String> for FeatureName {
+    type Error = String;
+
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        let place = Features::NAMES.iter().position(|&known| known == name);
+        place.map(Self).ok_or_else(|| {
+            format!(
+                "`{name}` is no feature; write one of {}",
+                Features::NAMES.join(", ")
+            )
+        })
     }
 }
 
-/// The weights of one cause against a pit: log odds = `intercept` + Σ weight · feature.
+/// Number of products of two features that are weighed beside the features.
+pub const N_PRODUCTS: usize = 24;
+
+/// The weights of one cause against a pit: log odds = `intercept` + Σ weight · feature + Σ weight · product of two features.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
     /// Log odds of the cause against a pit where all features are 0.
     pub intercept: f64,
+    /// One weight a product, in the order of [`CauseModel::products`].
+    pub products: [f64; N_PRODUCTS],
     /// One weight a feature.
     pub weights: Features,
+}
+
+impl Weights {
+    /// An intercept alone.
+    #[must_use]
+    pub fn of_intercept(intercept: f64) -> Self {
+        Self {
+            intercept,
+            products: [0.0; N_PRODUCTS],
+            weights: Features::default(),
+        }
+    }
 }
 
 /// The multinomial logistic model of causes, with pits as its reference.
@@ -210,6 +196,12 @@ pub struct Weights {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CauseModel {
+    /// The two features of each product: what one of them says depends on the other.
+    pub products: [[FeatureName; 2]; N_PRODUCTS],
+    /// The least of each feature that the weights were fitted to. Less counts as this: beyond it nothing is known of the odds.
+    pub least: Features,
+    /// The greatest of the same.
+    pub greatest: Features,
     /// A fire.
     pub burn: Weights,
     /// A field.
@@ -252,21 +244,72 @@ impl Evidence {
 }
 
 impl CauseModel {
+    /// A model that says the same of all causes, of features without bounds.
+    #[must_use]
+    pub fn alike(weights: Weights) -> Self {
+        Self {
+            products: Default::default(),
+            least: Features::splat(f64::NEG_INFINITY),
+            greatest: Features::splat(f64::INFINITY),
+            burn: weights,
+            field: weights,
+            river_bar: weights,
+            road_or_building: weights,
+            cloud_residue: weights,
+        }
+    }
+
+    /// # Errors
+    ///
+    /// If the bounds of a feature are in the wrong order.
+    pub fn check(&self) -> Result<()> {
+        let bounds = self
+            .least
+            .to_array()
+            .into_iter()
+            .zip(self.greatest.to_array());
+        match Features::NAMES
+            .iter()
+            .zip(bounds)
+            .find(|(_, (least, greatest))| least.partial_cmp(greatest).is_none_or(Ordering::is_gt))
+        {
+            None => Ok(()),
+            Some((&name, (least, greatest))) => Err(Error::FeatureBounds {
+                name,
+                least,
+                greatest,
+            }),
+        }
+    }
+
     /// The probability of each of [`Cause::KNOWN`].
     ///
     /// - `topsoil_trust`: handed on; it weighs nothing by itself.
     #[must_use]
     pub fn weigh(&self, features: &Features, topsoil_trust: f64) -> Evidence {
-        let values = features.to_array();
-        let of = |weights: &Weights| -> f64 {
-            weights.intercept
-                + weights
-                    .weights
-                    .to_array()
-                    .iter()
-                    .zip(values)
-                    .map(|(weight, value)| weight * value)
-                    .sum::<f64>()
+        let bounds = self
+            .least
+            .to_array()
+            .into_iter()
+            .zip(self.greatest.to_array());
+        let mut values = features.to_array();
+        for (value, (least, greatest)) in values.iter_mut().zip(bounds) {
+            *value = value.max(least).min(greatest);
+        }
+        let products = self
+            .products
+            .map(|[one, other]| values[one.0] * values[other.0]);
+        let sum = |weights: &[f64], values: &[f64]| -> f64 {
+            weights
+                .iter()
+                .zip(values)
+                .map(|(weight, value)| weight * value)
+                .sum()
+        };
+        let of = |cause: &Weights| {
+            cause.intercept
+                + sum(&cause.weights.to_array(), &values)
+                + sum(&cause.products, &products)
         };
         let odds = [
             0.0,
@@ -517,21 +560,8 @@ mod tests {
 
     use super::*;
 
-    fn weights(intercept: f64) -> Weights {
-        Weights {
-            intercept,
-            weights: Features::default(),
-        }
-    }
-
     fn model(intercept: f64) -> CauseModel {
-        CauseModel {
-            burn: weights(intercept),
-            field: weights(intercept),
-            river_bar: weights(intercept),
-            road_or_building: weights(intercept),
-            cloud_residue: weights(intercept),
-        }
+        CauseModel::alike(Weights::of_intercept(intercept))
     }
 
     fn sums(pixels: &[(i64, i64, f32)]) -> Sums {
@@ -578,6 +608,52 @@ mod tests {
         let [pit, burn, field, ..] = model.weigh(&greened, 0.0).probabilities;
         assert!((field / pit - 3.0_f64.exp()).abs() < 1e-9);
         assert!((burn / pit - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_product_weighs_what_two_features_say_together() {
+        let place = |name: &str| FeatureName::try_from(name.to_owned()).unwrap();
+        let mut model = model(0.0);
+        model.products[1] = [place("size"), place("growth")];
+        model.field.products[1] = 0.5;
+        let features = |size, growth| Features {
+            size,
+            growth,
+            ..Features::default()
+        };
+        let odds = |features| {
+            let [pit, _, field, ..] = model.weigh(&features, 0.0).probabilities;
+            (field / pit).ln()
+        };
+        assert!((odds(features(3.0, 2.0)) - 3.0).abs() < 1e-9);
+        assert!(odds(features(3.0, 0.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn beyond_what_the_fit_has_seen_a_feature_says_no_more() {
+        let mut model = model(0.0);
+        model.field.weights.size = 1.0;
+        (model.least.size, model.greatest.size) = (0.5, 2.0);
+        let odds = |size| {
+            let features = Features {
+                size,
+                ..Features::default()
+            };
+            let [pit, _, field, ..] = model.weigh(&features, 0.0).probabilities;
+            (field / pit).ln()
+        };
+        for (size, expected) in [(-9.0, 0.5), (1.0, 1.0), (99.0, 2.0)] {
+            assert!((odds(size) - expected).abs() < 1e-9, "{size}");
+        }
+        assert!(model.check().is_ok());
+        model.least.size = 3.0;
+        assert!(model.check().unwrap_err().to_string().contains("size"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_feature_is_refused_with_those_that_are() {
+        let message = FeatureName::try_from("sise".to_owned()).unwrap_err();
+        assert!(message.contains("`sise`") && message.contains("size, size_squared"));
     }
 
     #[test]

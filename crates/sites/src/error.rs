@@ -44,6 +44,18 @@ pub enum Error {
         /// What to write instead.
         must: &'static str,
     },
+    /// Bounds of a feature in the wrong order.
+    #[error(
+        "[sites.causes] least.{name} is {least} and greatest.{name} is {greatest}; the least must not be above the greatest"
+    )]
+    FeatureBounds {
+        /// The feature.
+        name: &'static str,
+        /// The number given as its least.
+        least: f64,
+        /// The number given as its greatest.
+        greatest: f64,
+    },
     /// An outline that cannot be brought to longitude and latitude.
     #[error("cannot place the outline of an object on the globe")]
     Project(#[source] pitwatch_grid::Error),

@@ -42,7 +42,7 @@ mod trace;
 
 pub use alert::{Alert, Found, Params, Retraction, Review, Tier, find_alerts};
 pub use budget::{Budget, Replay, replay};
-pub use cause::{Cause, CauseModel, Evidence, Features, Weights};
+pub use cause::{Cause, CauseModel, Evidence, FeatureName, Features, N_PRODUCTS, Weights};
 pub use error::{Error, Result};
 pub use site::{Growth, Known, Nearest, Site, SiteParams, SiteState, Surroundings, follow};
 pub use topsoil::{Block, SoilSums, Topsoil, TopsoilParams};
