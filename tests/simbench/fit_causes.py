@@ -228,8 +228,8 @@ def choose_products(z, y, w, folds):
     return [pairs[k] for k in chosen]
 
 
-def fitted(rows, names, pairs=None):
-    """The model of raw features. `pairs`: the products, chosen if they are not given."""
+def fitted(rows, names):
+    """The model of raw features."""
     rows, weights_of_rows = with_even_pits([r for r in rows if r["label"] in CAUSE_OF])
     x = np.array([[float(r[name]) for name in names] for r in rows])
     least, greatest = np.quantile(x, [TAIL, 1 - TAIL], axis=0)
@@ -240,10 +240,9 @@ def fitted(rows, names, pairs=None):
     y = np.array([present.index(CAUSE_OF[r["label"]]) for r in rows])
     mean, spread = x.mean(0), x.std(0) + LEAST_SPREAD
     z = (x - mean) / spread
-    if pairs is None:
-        seeds = sorted({str(r["seed"]) for r in rows})
-        folds = np.array([seeds.index(str(r["seed"])) % N_FOLDS for r in rows])
-        pairs = choose_products(z, (y == 0).astype(float), weights_of_rows, folds)
+    seeds = sorted({str(r["seed"]) for r in rows})
+    folds = np.array([seeds.index(str(r["seed"])) % N_FOLDS for r in rows])
+    pairs = choose_products(z, (y == 0).astype(float), weights_of_rows, folds)
     products = np.stack([z[:, i] * z[:, k] for i, k in pairs], 1)
     scale = (products.std(0) + LEAST_SPREAD) * PRODUCT_RIDGE**0.5
     b, w = fit(np.c_[z, products / scale], y, weights_of_rows, len(present))
