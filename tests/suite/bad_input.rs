@@ -84,6 +84,11 @@ fn a_fault_of_the_pipeline_file_names_file_line_and_remedy() {
         ),
         ("\"swir22\"]", "\"red\"]", &["stands twice"]),
         ("\"swir16\", ", "", &["needs the band swir16"]),
+        (
+            "elongation = 0.0000",
+            "elongation = 99.0",
+            &["least.elongation is 99", "must not be above"],
+        ),
         ("\n[sites]", "\n[site]", &["site"]),
         ("step = 0.1\n", "", &["step", "missing"]),
         ("ridge = 1.0", "", &["ridge", "missing"]),

@@ -363,10 +363,13 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
         };
         anyhow!("{place}: {error}")
     })?;
-    sites
-        .causes
-        .check()
-        .map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    sites.causes.check().map_err(|error| {
+        let place = match &error {
+            pitwatch_sites::Error::FeatureBounds { name, .. } => at(name),
+            _ => path.display().to_string(),
+        };
+        anyhow!("{place}: {error}")
+    })?;
     for (key, value) in [
         ("report_probability", sites.report_probability),
         ("confirm_probability", sites.confirm_probability),
