@@ -81,12 +81,13 @@ fn fit(criterion: &mut Criterion) {
 
 /// Monitoring of one new look on a fit in memory, and the verdicts after it; elements are pixels, clouded ones included.
 ///
-/// Times are processor times of one thread. Three years of looks, the last one the new one. The window is that of a cell: what is kept of it does not fit the caches.
+/// Times are processor times of one thread. Three years of looks, the last one the new one. The largest window is that of a
+/// cell, and what is kept of it does not fit the caches; what is kept of the smaller ones does.
 fn step(criterion: &mut Criterion) {
     const N_LOOKS: usize = 219;
     const N_HISTORY: usize = 146;
-    /// Cubes beside each other in a window.
-    const N_CUBES: usize = 16;
+    /// Cubes below each other in a window.
+    const N_CUBES: [usize; 3] = [1, 4, 16];
     let params = change_params();
     let shape = Shape {
         height: SIDE,
@@ -99,39 +100,42 @@ fn step(criterion: &mut Criterion) {
         let whole = patchy_cube(shape, N_LOOKS, monitor_from, 1, patch);
         let (part, records) = Memory::of(&looks(&whole, 0, N_LOOKS - 1, 1), monitor_from, &params)
             .expect("the cube has all bands");
-        let mut memory = Memory::for_parts(N_CUBES * n_pixels, &part);
-        for cube in 0..N_CUBES {
-            memory.place(&part, |pixel| cube * n_pixels + pixel);
+        for n_cubes in N_CUBES {
+            let mut memory = Memory::for_parts(n_cubes * n_pixels, &part);
+            for cube in 0..n_cubes {
+                memory.place(&part, |pixel| cube * n_pixels + pixel);
+            }
+            let new = looks(&whole, N_LOOKS - 1, N_LOOKS, n_cubes);
+            let mut read =
+                |pixel: usize, record: &mut [f32]| records.read(pixel % n_pixels, record);
+            group.throughput(Throughput::Elements((n_cubes * n_pixels) as u64));
+            let case = format!("{}px_clouds_of_{patch}px", n_cubes * n_pixels);
+            group.bench_function(BenchmarkId::new("look", &case), |bencher| {
+                bencher.iter_custom(|n| {
+                    (0..n)
+                        .map(|_| {
+                            let mut memory = memory.clone();
+                            let began = processor_time();
+                            memory
+                                .step(black_box(&new), &params, &mut read)
+                                .expect("the look comes after the others");
+                            processor_time() - began
+                        })
+                        .sum()
+                });
+            });
+            group.bench_function(BenchmarkId::new("verdicts", &case), |bencher| {
+                bencher.iter_custom(|n| {
+                    (0..n)
+                        .map(|_| {
+                            let began = processor_time();
+                            black_box(memory.verdicts(&params).count());
+                            processor_time() - began
+                        })
+                        .sum()
+                });
+            });
         }
-        let new = looks(&whole, N_LOOKS - 1, N_LOOKS, N_CUBES);
-        let mut read = |pixel: usize, record: &mut [f32]| records.read(pixel % n_pixels, record);
-        group.throughput(Throughput::Elements((N_CUBES * n_pixels) as u64));
-        let clouds = format!("clouds_of_{patch}px");
-        group.bench_function(BenchmarkId::new("look", &clouds), |bencher| {
-            bencher.iter_custom(|n| {
-                (0..n)
-                    .map(|_| {
-                        let mut memory = memory.clone();
-                        let began = processor_time();
-                        memory
-                            .step(black_box(&new), &params, &mut read)
-                            .expect("the look comes after the others");
-                        processor_time() - began
-                    })
-                    .sum()
-            });
-        });
-        group.bench_function(BenchmarkId::new("verdicts", &clouds), |bencher| {
-            bencher.iter_custom(|n| {
-                (0..n)
-                    .map(|_| {
-                        let began = processor_time();
-                        black_box(memory.verdicts(&params).count());
-                        processor_time() - began
-                    })
-                    .sum()
-            });
-        });
     }
     group.finish();
 }

@@ -168,22 +168,30 @@ fn judge_pixel(
         n_clear_history: n.try_into().unwrap_or(u16::MAX),
         n_clear: n_clear.try_into().unwrap_or(u16::MAX),
         last_clear: series.day.last().copied(),
-        before_rgb: picture(series, 0..n, params),
-        after_rgb: picture(series, n..series.len(), params),
+        before_rgb: picture(series, last(0..n, params.picture_looks)),
+        after_rgb: [0; 3],
         finding: None,
         retracted: Vec::new(),
     };
+    let last = last(n..series.len(), params.median_looks);
     if n < params.min_clear_history as usize {
         verdict.state = short_history(looks, index);
+        verdict.after_rgb = picture(series, last);
         return (verdict, None);
     }
     let history = history(series);
+    let is_bare = history.median_ndvi < params.history_ndvi;
+    let followed = (!is_bare).then(|| monitor::follow(series, n, &history, params));
+    verdict.after_rgb = match &followed {
+        Some((_, recent)) => picture(
+            series,
+            recent.looks.iter().map(|look| series.position(look.look)),
+        ),
+        None => picture(series, last),
+    };
     verdict.state = if n_clear < params.min_clear_monitoring as usize {
         unseen(looks, index, looks.n_history..looks.dates.len()).state()
-    } else if history.median_ndvi < params.history_ndvi {
-        PixelState::BareHistory
-    } else {
-        let (followed, _) = monitor::follow(series, n, &history, params);
+    } else if let Some((followed, _)) = followed {
         (verdict.finding, verdict.retracted) = followed.findings();
         match verdict.finding {
             None => PixelState::Stable,
@@ -191,6 +199,8 @@ fn judge_pixel(
             Some(finding) if finding.confirmed_look.is_some() => PixelState::Confirmed,
             Some(_) => PixelState::Provisional,
         }
+    } else {
+        PixelState::BareHistory
     };
     (verdict, history.soil(params))
 }
@@ -212,16 +222,22 @@ pub(crate) fn unseen(looks: &Looks, index: usize, range: std::ops::Range<usize>)
     unseen
 }
 
-/// Median red, green and blue × 10,000 of the last clear looks of a range of the series; 0 = none.
-pub(crate) fn picture(series: &Series, range: std::ops::Range<usize>, params: &Params) -> [u16; 3] {
-    let n_looks = range.len().min(params.picture_looks as usize);
-    if n_looks == 0 {
+/// The last places of a range, at most `n`.
+pub(crate) fn last(range: std::ops::Range<usize>, n: u32) -> std::ops::Range<usize> {
+    range.start.max(range.end.saturating_sub(n as usize))..range.end
+}
+
+/// Median red, green and blue × 10,000 of some looks of a series; 0 = none.
+pub(crate) fn picture(
+    series: &Series,
+    places: impl ExactSizeIterator<Item = usize> + Clone,
+) -> [u16; 3] {
+    if places.len() == 0 {
         return [0; 3];
     }
-    let last = range.end - n_looks..range.end;
-    let mut scratch = Vec::with_capacity(n_looks);
+    let mut scratch = Vec::with_capacity(places.len());
     [&series.values[RED], &series.green, &series.values[BLUE]].map(|band| {
-        let middle = median(&mut scratch, band[last.clone()].iter().copied());
+        let middle = median(&mut scratch, places.clone().map(|place| band[place]));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -257,7 +257,8 @@ pub struct PixelVerdict {
     pub last_clear: Option<Day>,
     /// Median of red, green and blue reflectance × 10,000 over the last clear looks of the history period; 0 = none.
     pub before_rgb: [u16; 3],
-    /// The same over the last clear looks of the monitoring period.
+    /// The same over the looks of the monitoring period that decide: the last [`Params::median_looks`](crate::Params) clear ones,
+    /// residual cloud left out where the pixel is followed.
     pub after_rgb: [u16; 3],
     /// The change that stands, if any.
     pub finding: Option<Finding>,

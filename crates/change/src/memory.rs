@@ -5,20 +5,18 @@
 //! stands at a pixel in a map. A look is taken in by all pixels of a tile at once; only where the cheap conditions that any
 //! evidence must meet are met, or something runs already, a pixel is followed by the same code as in `detect`.
 
-use std::collections::BTreeMap;
-
 use pitwatch_grid::{Cube, Day, GeoBox};
 use rayon::prelude::*;
 use wide::f32x4;
 
-use crate::detect::{Unseen, Work, looks, picture, short_history};
+use crate::detect::{Unseen, Work, last, looks, picture, short_history};
 use crate::harmonic::N_COEFFICIENTS;
 use crate::history::{History, N_HISTORY_NUMBERS};
 use crate::index;
 use crate::lanes::{self, Integers, Lanes, MAX_LOOKS, Mask, N_LANES, N_PARTS};
 use crate::monitor::{Followed, Recent, RecentLook, Seen, follow, lowest_of_season};
-use crate::series::{BLUE, LookDate, NDVI, RED, SWIR16, SWIR22, Sight};
-use crate::tile::{Looks, N_BANDS, REFLECTANCE_SCALE};
+use crate::series::{BLUE, LookDate, NDVI, RED, SWIR16, SWIR22, Series, Sight};
+use crate::tile::{Looks, N_BANDS, REFLECTANCE_SCALE, Tile};
 use crate::{ChangeMap, Error, Kind, Params, PixelState, PixelVerdict, Result, Soil};
 
 /// Numbers of the fit that every look needs: the models of blue, red and NDVI, NDVI's scale and that of the canopy.
@@ -41,32 +39,29 @@ const BASE: usize = 12;
 const FOLLOWED: i16 = 0;
 
 /// What moves with each look.
-pub(crate) type Live = [Integers; 10];
+pub(crate) type Live = [Integers; 9];
 const N_CLEAR: usize = 0;
 /// How many of the deciding looks are there, and where the next one goes.
 const N_RECENT: usize = 1;
 const SLOT: usize = 2;
-/// Where the next look of the picture goes.
-const PICTURE_SLOT: usize = 3;
 /// Last clear look; −1 = none.
-const LAST_CLEAR: usize = 4;
+const LAST_CLEAR: usize = 3;
 /// Last look that was not residual cloud.
-const BEFORE: usize = 5;
+const BEFORE: usize = 4;
 /// −1 where something runs or stands that every look moves.
-const ACTIVE: usize = 6;
+const ACTIVE: usize = 5;
 /// Why the ground was not seen, counted until the clear looks are enough.
-const CLOUDED: usize = 7;
-const NOT_ACQUIRED: usize = 8;
-const FAILED: usize = 9;
+const CLOUDED: usize = 6;
+const NOT_ACQUIRED: usize = 7;
+const FAILED: usize = 8;
 
-/// One of the deciding looks: digital numbers, the look, and the clear look before it.
+/// One of the deciding looks: digital numbers, the look, and the clear look before it. Where nothing is followed they decide
+/// nothing and are the picture alone.
 pub(crate) type Deciding = [Integers; N_BANDS + 2];
-const LOOK: usize = N_BANDS;
-const LOOK_BEFORE: usize = N_BANDS + 1;
 
 /// What follows from one of the deciding looks and the fit.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Shown {
+pub(crate) struct Shown {
     ndvi: Lanes,
     expected: Lanes,
     /// Bits of conditions below.
@@ -97,17 +92,11 @@ pub struct Memory {
     pub(crate) n_history: usize,
     pub(crate) dates: Vec<LookDate>,
     pub(crate) n_deciding: usize,
-    pub(crate) n_picture: usize,
-    pub(crate) fit: Vec<Fit>,
-    pub(crate) bounds: Vec<Bounds>,
-    pub(crate) live: Vec<Live>,
-    /// `n_deciding` a tile, slot by slot: what a look writes lies in a row.
-    pub(crate) deciding: Vec<Deciding>,
-    shown: Vec<Shown>,
-    /// Digital numbers of red, green and blue of the last clear looks, `n_picture` a tile, slot by slot.
-    pub(crate) pictures: Vec<[Integers; 3]>,
-    /// What runs, stands or was taken back, by pixel.
-    pub(crate) watched: BTreeMap<u32, Followed>,
+    pub(crate) tiles: Vec<TileState>,
+    /// `n_deciding` a tile.
+    pub(crate) looks: Vec<DecidingLook>,
+    /// What runs, stands or was taken back, in order of the pixels.
+    pub(crate) watched: Vec<(u32, Followed)>,
 }
 
 /// The whole fit of each pixel and its NDVI residuals in the history, a record of numbers a pixel. Few looks at few pixels
@@ -148,13 +137,54 @@ impl Records {
     }
 }
 
+/// What is kept of a tile, the deciding looks apart.
+///
+/// All of it lies in a row, and so do the deciding looks: a processor reads ahead of sixteen rows of memory or so, and an array
+/// for each kind of number would make more.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TileState {
+    pub(crate) live: Live,
+    pub(crate) bounds: Bounds,
+    pub(crate) fit: Fit,
+}
+
+impl TileState {
+    /// Of pixels that no look has shown.
+    const EMPTY: Self = {
+        let mut bounds = [Integers::ZERO; size_of::<Bounds>() / size_of::<Integers>()];
+        bounds[BASE] = Integers::splat(PixelState::NotAcquired as i16);
+        let mut live = [Integers::ZERO; size_of::<Live>() / size_of::<Integers>()];
+        live[LAST_CLEAR] = Integers::splat(-1);
+        Self {
+            live,
+            bounds,
+            fit: [[0.0; N_LANES]; size_of::<Fit>() / size_of::<Lanes>()],
+        }
+    };
+}
+
+/// One of the deciding looks, and what follows from it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct DecidingLook {
+    pub(crate) numbers: Deciding,
+    pub(crate) shown: Shown,
+}
+
+impl DecidingLook {
+    pub(crate) const NONE: Self = Self {
+        numbers: [Integers::ZERO; N_BANDS + 2],
+        shown: Shown {
+            ndvi: [0.0; N_LANES],
+            expected: [0.0; N_LANES],
+            flags: Integers::ZERO,
+        },
+    };
+}
+
 /// What a thread makes of a tile.
 struct TileMemory {
-    fit: Fit,
-    bounds: Bounds,
-    live: Live,
-    deciding: Vec<Deciding>,
-    pictures: Vec<[Integers; 3]>,
+    state: TileState,
+    looks: Vec<DecidingLook>,
     watched: Vec<(u32, Followed)>,
     records: Vec<f32>,
 }
@@ -177,20 +207,9 @@ impl Memory {
         let mut memory = Self::empty(n_pixels, looks.n_history, looks.dates.clone(), params);
         let n_numbers = Records::n_numbers(looks.n_history);
         let mut numbers = Vec::with_capacity(n_pixels * n_numbers);
-        for slot in 0..memory.n_deciding {
-            memory
-                .deciding
-                .extend(tiles.iter().map(|tile| tile.deciding[slot]));
-        }
-        for slot in 0..memory.n_picture {
-            memory
-                .pictures
-                .extend(tiles.iter().map(|tile| tile.pictures[slot]));
-        }
         for tile in tiles {
-            memory.fit.push(tile.fit);
-            memory.bounds.push(tile.bounds);
-            memory.live.push(tile.live);
+            memory.tiles.push(tile.state);
+            memory.looks.extend(tile.looks);
             memory.watched.extend(tile.watched);
             numbers.extend(tile.records);
         }
@@ -209,14 +228,9 @@ impl Memory {
             n_history,
             dates,
             n_deciding: params.median_looks as usize,
-            n_picture: params.picture_looks as usize,
-            fit: Vec::new(),
-            bounds: Vec::new(),
-            live: Vec::new(),
-            deciding: Vec::new(),
-            shown: Vec::new(),
-            pictures: Vec::new(),
-            watched: BTreeMap::new(),
+            tiles: Vec::new(),
+            looks: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -226,24 +240,14 @@ impl Memory {
     #[must_use]
     pub fn for_parts(n_pixels: usize, part: &Self) -> Self {
         let n_tiles = n_pixels.div_ceil(N_LANES);
-        let zero = Integers::ZERO;
-        let mut bounds = [zero; size_of::<Bounds>() / size_of::<Integers>()];
-        bounds[BASE] = Integers::splat(PixelState::NotAcquired as i16);
-        let mut live = [zero; size_of::<Live>() / size_of::<Integers>()];
-        live[LAST_CLEAR] = Integers::splat(-1);
         Self {
             n_pixels,
             n_history: part.n_history,
             dates: part.dates.clone(),
             n_deciding: part.n_deciding,
-            n_picture: part.n_picture,
-            fit: vec![[[0.0; N_LANES]; size_of::<Fit>() / size_of::<Lanes>()]; n_tiles],
-            bounds: vec![bounds; n_tiles],
-            live: vec![live; n_tiles],
-            deciding: vec![[zero; N_BANDS + 2]; n_tiles * part.n_deciding],
-            shown: vec![Shown::NONE; n_tiles * part.n_deciding],
-            pictures: vec![[zero; 3]; n_tiles * part.n_picture],
-            watched: BTreeMap::new(),
+            tiles: vec![TileState::EMPTY; n_tiles],
+            looks: vec![DecidingLook::NONE; n_tiles * part.n_deciding],
+            watched: Vec::new(),
         }
     }
 
@@ -259,35 +263,31 @@ impl Memory {
             part.dates.len() == self.dates.len() && part.n_history == self.n_history,
             "parts of one memory have the same looks"
         );
-        let (n_part_tiles, n_tiles) = (part.live.len(), self.live.len());
         for pixel in 0..part.n_pixels {
             let place = place_of(pixel);
             let (from, lane) = (pixel / N_LANES, pixel % N_LANES);
             let (to, to_lane) = (place / N_LANES, place % N_LANES);
-            copy_numbers(&part.fit[from], lane, &mut self.fit[to], to_lane);
-            copy_integers(&part.bounds[from], lane, &mut self.bounds[to], to_lane);
-            copy_integers(&part.live[from], lane, &mut self.live[to], to_lane);
-            for slot in 0..self.n_deciding {
-                let (from, to) = (slot * n_part_tiles + from, slot * n_tiles + to);
-                copy_integers(&part.deciding[from], lane, &mut self.deciding[to], to_lane);
-                let (from, to) = (&part.shown[from], &mut self.shown[to]);
-                to.ndvi[to_lane] = from.ndvi[lane];
-                to.expected[to_lane] = from.expected[lane];
-                to.flags.as_mut_array()[to_lane] = from.flags.as_array()[lane];
+            let looks = of_tile(&part.looks, from, part.n_deciding).iter();
+            for (from, to) in looks.zip(of_tile_mut(&mut self.looks, to, part.n_deciding)) {
+                copy_integers(&from.numbers, lane, &mut to.numbers, to_lane);
+                to.shown.ndvi[to_lane] = from.shown.ndvi[lane];
+                to.shown.expected[to_lane] = from.shown.expected[lane];
+                to.shown.flags.as_mut_array()[to_lane] = from.shown.flags.as_array()[lane];
             }
-            for slot in 0..self.n_picture {
-                let (from, to) = (slot * n_part_tiles + from, slot * n_tiles + to);
-                copy_integers(&part.pictures[from], lane, &mut self.pictures[to], to_lane);
-            }
+            let (from, to) = (&part.tiles[from], &mut self.tiles[to]);
+            copy_numbers(&from.fit, lane, &mut to.fit, to_lane);
+            copy_integers(&from.bounds, lane, &mut to.bounds, to_lane);
+            copy_integers(&from.live, lane, &mut to.live, to_lane);
         }
-        for (&pixel, followed) in &part.watched {
+        for (pixel, followed) in &part.watched {
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "a window has fewer than 2^32 pixels"
             )]
-            let place = place_of(pixel as usize) as u32;
-            self.watched.insert(place, followed.clone());
+            let place = place_of(*pixel as usize) as u32;
+            self.watched.push((place, followed.clone()));
         }
+        self.watched.sort_by_key(|&(pixel, _)| pixel);
     }
 
     /// The days of the looks it has taken in.
@@ -339,20 +339,48 @@ impl Memory {
         for (time, &date) in looks.dates.iter().enumerate() {
             self.dates.push(date);
             let regressors = date.regressors.map(|regressor| [regressor; N_LANES]);
-            for tile in 0..self.live.len() {
+            // The first of those watched that no pixel before it is left for.
+            let mut next = 0;
+            let (mut new, mut is_one_gone) = (Vec::new(), false);
+            for tile in 0..self.tiles.len() {
                 let mut asked = self.step_tile(&looks, time, tile, &regressors, params);
                 while asked != 0 {
                     let lane = asked.trailing_zeros() as usize;
                     asked &= asked - 1;
-                    if self.step_confirmed(tile, lane, params) {
+                    let pixel = tile * N_LANES + lane;
+                    let rest = self.watched[next..].iter();
+                    next += rest
+                        .take_while(|&&(watched, _)| (watched as usize) < pixel)
+                        .count();
+                    let known = self.watched.get(next);
+                    let known = known
+                        .filter(|&&(watched, _)| watched as usize == pixel)
+                        .map(|_| next);
+                    if known.is_some_and(|known| self.step_confirmed(tile, lane, known, params)) {
                         continue;
                     }
-                    let pixel = tile * N_LANES + lane;
                     if !record(pixel, &mut numbers) {
                         return Err(Error::Record { pixel });
                     }
-                    self.step_pixel(tile, lane, &numbers, &mut scratch, params);
+                    let followed =
+                        self.step_pixel(tile, lane, known, &numbers, &mut scratch, params);
+                    is_one_gone |= known.is_some_and(|known| !self.watched[known].1.is_kept());
+                    new.extend(followed.filter(Followed::is_kept).map(|followed| {
+                        #[expect(
+                            clippy::cast_possible_truncation,
+                            reason = "a window has fewer than 2^32 pixels"
+                        )]
+                        let pixel = pixel as u32;
+                        (pixel, followed)
+                    }));
                 }
+            }
+            if is_one_gone {
+                self.watched.retain(|(_, followed)| followed.is_kept());
+            }
+            if !new.is_empty() {
+                self.watched.append(&mut new);
+                self.watched.sort_by_key(|&(pixel, _)| pixel);
             }
         }
         Ok(())
@@ -368,8 +396,7 @@ impl Memory {
         regressors: &[Lanes; N_COEFFICIENTS],
         params: &Params,
     ) -> u32 {
-        let n_tiles = self.live.len();
-        let live = &mut self.live[tile];
+        let TileState { live, bounds, fit } = &mut self.tiles[tile];
         let first = tile * N_LANES;
         count_unseen(live, looks, time, first, self.n_pixels, params);
         let Some((seen, bands)) = looks.seen(time, first) else {
@@ -379,37 +406,26 @@ impl Memory {
         let look = Integers::splat((self.dates.len() - 1) as i16);
         live[N_CLEAR] -= seen;
         live[LAST_CLEAR] = seen.select(look, live[LAST_CLEAR]);
-        let [blue, green, red, ..] = bands;
-        push(
-            self.pictures.iter_mut().skip(tile).step_by(n_tiles),
-            self.n_picture,
-            &mut live[PICTURE_SLOT],
-            seen,
-            &[red, green, blue],
-        );
-
-        let (fit, bounds) = (&self.fit[tile], &self.bounds[tile]);
         let followed = seen & bounds[BASE].simd_eq(Integers::splat(FOLLOWED));
-        let pushed = followed & !residual_cloud(fit, regressors, &bands, params);
+        let pushed = seen & !residual_cloud(fit, regressors, &bands, followed, params);
         if !pushed.any() {
             return 0;
         }
         let [blue, green, red, nir, swir16, swir22] = bands;
         let new = [blue, green, red, nir, swir16, swir22, look, live[BEFORE]];
         let shown = Shown::of(fit, bounds, regressors, &bands, params);
-        for slot in 0..self.n_deciding {
+        let looks = of_tile_mut(&mut self.looks, tile, self.n_deciding);
+        for (slot, old) in looks.iter_mut().enumerate() {
             let here = pushed & is_slot(live[SLOT], slot);
             if here.any() {
-                self.shown[slot * n_tiles + tile].replace(&shown, here);
+                for (old, new) in old.numbers.iter_mut().zip(new) {
+                    *old = here.select(new, *old);
+                }
+                old.shown.replace(&shown, here);
             }
         }
-        push(
-            self.deciding.iter_mut().skip(tile).step_by(n_tiles),
-            self.n_deciding,
-            &mut live[SLOT],
-            pushed,
-            &new,
-        );
+        let next = live[SLOT] - pushed;
+        live[SLOT] = next & !is_slot(next, self.n_deciding);
         live[BEFORE] = pushed.select(look, live[BEFORE]);
         #[expect(
             clippy::cast_possible_truncation,
@@ -417,37 +433,31 @@ impl Memory {
         )]
         let enough = Integers::splat(self.n_deciding as i16);
         live[N_RECENT] = (live[N_RECENT] - pushed).min(enough);
-        let decided = pushed & live[N_RECENT].simd_eq(enough);
-        let asked = if self.n_deciding == USUAL_LOOKS {
-            let shown = std::array::from_fn(|slot| &self.shown[slot * n_tiles + tile]);
-            decided & (live[ACTIVE] | may_change(fit, shown, params))
-        } else {
-            decided
+        let decided = pushed & followed & live[N_RECENT].simd_eq(enough);
+        let asked = match looks.as_array() {
+            Some(looks) => decided & (live[ACTIVE] | may_change(fit, looks, params)),
+            None => decided,
         };
         asked.to_bitmask()
     }
 
     /// Follows one pixel of confirmed excavation, where nothing but its green is left to see; false if it is none.
-    fn step_confirmed(&mut self, tile: usize, lane: usize, params: &Params) -> bool {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a window has fewer than 2^32 pixels, and looks are at most MAX_LOOKS"
-        )]
-        let (pixel, look) = (
-            (tile * N_LANES + lane) as u32,
-            (self.dates.len() - 1) as u32,
-        );
-        let Some(date) = self.dates.last().filter(|_| self.n_deciding == USUAL_LOOKS) else {
+    ///
+    /// - `known`: its place among those watched.
+    #[inline(always)]
+    fn step_confirmed(&mut self, tile: usize, lane: usize, known: usize, params: &Params) -> bool {
+        #[expect(clippy::cast_possible_truncation, reason = "at most MAX_LOOKS looks")]
+        let look = (self.dates.len() - 1) as u32;
+        let looks = of_tile(&self.looks, tile, self.n_deciding);
+        let (Some(date), [a, b, c]) = (self.dates.last(), looks) else {
             return false;
         };
-        let n_tiles = self.live.len();
-        let [a, b, c] = std::array::from_fn(|slot| &self.shown[slot * n_tiles + tile]);
-        let watch = self.watched.get_mut(&pixel).map(|all| &mut all.excavation);
-        let Some(watch) = watch.filter(|watch| watch.is_confirmed()) else {
+        let watch = &mut self.watched[known].1.excavation;
+        if !watch.is_confirmed() {
             return false;
-        };
+        }
         let median = |value: &dyn Fn(&Shown) -> f32| {
-            let (a, b, c) = (value(a), value(b), value(c));
+            let (a, b, c) = (value(&a.shown), value(&b.shown), value(&c.shown));
             a.min(b).max(a.max(b).min(c))
         };
         let ndvi = median(&|look| look.ndvi[lane]);
@@ -457,29 +467,28 @@ impl Memory {
         true
     }
 
-    /// Follows one pixel to the look that its tile has just taken in.
+    /// Follows one pixel to the look that its tile has just taken in; returns what it shows if it is not watched yet.
+    ///
+    /// - `known`: its place among those watched.
     fn step_pixel(
         &mut self,
         tile: usize,
         lane: usize,
+        known: Option<usize>,
         numbers: &[f32],
         scratch: &mut Scratch,
         params: &Params,
-    ) {
-        let Some(&LookDate { day, .. }) = self.dates.last() else {
-            return;
-        };
-        let Some((history, residuals)) = History::from_numbers(numbers) else {
-            return;
-        };
-        let n_tiles = self.live.len();
-        let live = &mut self.live[tile];
+    ) -> Option<Followed> {
+        let &LookDate { day, .. } = self.dates.last()?;
+        let (history, residuals) = History::from_numbers(numbers)?;
+        let live = &mut self.tiles[tile].live;
+        let looks = of_tile(&self.looks, tile, self.n_deciding);
         let oldest = usize::try_from(live[SLOT].as_array()[lane]).unwrap_or(0);
         let Scratch { recent, keys } = scratch;
         recent.looks.clear();
         for k in 0..self.n_deciding {
             let slot = (oldest + k) % self.n_deciding;
-            let numbers = self.deciding[slot * n_tiles + tile].map(|row| row.as_array()[lane]);
+            let numbers = looks[slot].numbers.map(|row| row.as_array()[lane]);
             let [blue, green, red, nir, swir16, swir22, look, before] = numbers;
             let sight = Sight::of([blue, green, red, nir, swir16, swir22]);
             let look = u32::from(look.cast_unsigned());
@@ -491,15 +500,9 @@ impl Memory {
             });
         }
         let seen = Seen::median(&recent.looks);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "a window has fewer than 2^32 pixels"
-        )]
-        let pixel = (tile * N_LANES + lane) as u32;
         let mut other = None;
-        let is_watched = self.watched.contains_key(&pixel);
-        let followed = match self.watched.get_mut(&pixel) {
-            Some(followed) => followed,
+        let followed = match known {
+            Some(known) => &mut self.watched[known].1,
             None => other.insert(Followed::new(params)),
         };
         let dates = &self.dates;
@@ -514,19 +517,13 @@ impl Memory {
         #[expect(clippy::cast_possible_truncation, reason = "at most MAX_LOOKS looks")]
         let look = (dates.len() - 1) as u32;
         followed.step(look, day, recent, &seen, &history, &mut lowest, params);
-        let is_idle = followed.is_idle();
-        live[ACTIVE].as_mut_array()[lane] = -i16::from(!is_idle);
-        let is_kept = !is_idle || !followed.retracted.is_empty();
-        if let Some(other) = other.filter(|_| is_kept) {
-            self.watched.insert(pixel, other);
-        } else if is_watched && !is_kept {
-            self.watched.remove(&pixel);
-        }
+        live[ACTIVE].as_mut_array()[lane] = -i16::from(!followed.is_idle());
+        other
     }
 
     /// The verdicts in order of the pixels, as [`detect`](crate::detect) gives them.
     pub fn verdicts<'a>(&'a self, params: &'a Params) -> impl Iterator<Item = PixelVerdict> + 'a {
-        (0..self.live.len()).flat_map(|tile| self.verdicts_of(tile, params))
+        (0..self.tiles.len()).flat_map(|tile| self.verdicts_of(tile, params))
     }
 
     /// The verdicts, worked out on all threads.
@@ -543,7 +540,7 @@ impl Memory {
             self.n_pixels,
             "the window of the memory"
         );
-        let pixels = (0..self.live.len())
+        let pixels = (0..self.tiles.len())
             .into_par_iter()
             .flat_map_iter(|tile| self.verdicts_of(tile, params))
             .collect();
@@ -558,9 +555,13 @@ impl Memory {
 
     /// The verdicts on the pixels of a tile.
     fn verdicts_of(&self, tile: usize, params: &Params) -> impl Iterator<Item = PixelVerdict> + '_ {
-        let (live, bounds) = (&self.live[tile], &self.bounds[tile]);
+        let TileState { live, bounds, .. } = &self.tiles[tile];
         let after = self.picture(tile);
         let first = tile * N_LANES;
+        let n_before = self
+            .watched
+            .partition_point(|&(pixel, _)| (pixel as usize) < first);
+        let watched = &self.watched[n_before..];
         let count = |row: Integers, lane: usize| row.as_array()[lane].cast_unsigned();
         let min_clear = params.min_clear_monitoring;
         (first..(first + N_LANES).min(self.n_pixels)).map(move |pixel| {
@@ -594,12 +595,12 @@ impl Memory {
                     unseen.state()
                 }
                 PixelState::Outside => {
-                    #[expect(
-                        clippy::cast_possible_truncation,
-                        reason = "a window has fewer than 2^32 pixels"
-                    )]
-                    let followed = self.watched.get(&(pixel as u32));
-                    if let Some(followed) = followed {
+                    let followed = watched
+                        .iter()
+                        .take_while(|&&(watched, _)| watched as usize <= pixel)
+                        .last()
+                        .filter(|&&(watched, _)| watched as usize == pixel);
+                    if let Some((_, followed)) = followed {
                         (verdict.finding, verdict.retracted) = followed.clone().findings();
                     }
                     match verdict.finding {
@@ -615,21 +616,24 @@ impl Memory {
         })
     }
 
-    /// Median red, green and blue of the last clear looks of the monitoring; 0 = none.
+    /// Median red, green and blue of the deciding looks; 0 = none.
     fn picture(&self, tile: usize) -> [Integers; 3] {
-        let look = |slot: usize| &self.pictures[slot * self.live.len() + tile];
-        let n_clear = self.live[tile][N_CLEAR];
+        let looks = of_tile(&self.looks, tile, self.n_deciding);
+        let n_recent = self.tiles[tile].live[N_RECENT];
         let mut picture = [Integers::ZERO; 3];
-        let mut values = Vec::with_capacity(self.n_picture);
-        for (band, out) in picture.iter_mut().enumerate() {
+        let mut values = Vec::with_capacity(self.n_deciding);
+        // The places of red, green and blue.
+        for (band, out) in [2, 1, 0].into_iter().zip(&mut picture) {
             for lane in 0..N_LANES {
-                let n = usize::try_from(n_clear.as_array()[lane])
-                    .unwrap_or(0)
-                    .min(self.n_picture);
+                let n = usize::try_from(n_recent.as_array()[lane]).unwrap_or(0);
                 if n > 0 {
                     values.clear();
                     // Until the ring is full its places are filled in order.
-                    values.extend((0..n).map(|slot| look(slot)[band].as_array()[lane]));
+                    values.extend(
+                        looks[..n]
+                            .iter()
+                            .map(|look| look.numbers[band].as_array()[lane]),
+                    );
                     let (_, middle, _) = values.select_nth_unstable(n / 2);
                     out.as_mut_array()[lane] = (*middle).max(1);
                 }
@@ -640,9 +644,8 @@ impl Memory {
 
     /// Works out what follows from all deciding looks.
     pub(crate) fn show_all(&mut self, params: &Params) {
-        self.shown.clear();
-        for (index, looks) in self.deciding.iter().enumerate() {
-            let [blue, green, red, nir, swir16, swir22, look, _] = *looks;
+        for (index, DecidingLook { numbers, shown }) in self.looks.iter_mut().enumerate() {
+            let [blue, green, red, nir, swir16, swir22, look, _] = *numbers;
             let mut regressors = [[0.0; N_LANES]; N_COEFFICIENTS];
             for (lane, &look) in look.as_array().iter().enumerate() {
                 let row = self.dates[usize::from(look.cast_unsigned())].regressors;
@@ -650,15 +653,9 @@ impl Memory {
                     lanes[lane] = value;
                 }
             }
-            let tile = index % self.live.len();
+            let TileState { bounds, fit, .. } = &self.tiles[index / self.n_deciding];
             let bands = [blue, green, red, nir, swir16, swir22];
-            self.shown.push(Shown::of(
-                &self.fit[tile],
-                &self.bounds[tile],
-                &regressors,
-                &bands,
-                params,
-            ));
+            *shown = Shown::of(fit, bounds, &regressors, &bands, params);
         }
     }
 }
@@ -711,25 +708,15 @@ fn is_slot(slots: Integers, slot: usize) -> Mask {
     slots.simd_eq(Integers::splat(slot as i16))
 }
 
-/// Writes a row into a ring at the place of each pixel, and moves the places on.
+/// What a tile has of so many a tile.
 #[inline(always)]
-fn push<'a, const N: usize>(
-    ring: impl Iterator<Item = &'a mut [Integers; N]>,
-    n_slots: usize,
-    slots: &mut Integers,
-    mask: Mask,
-    new: &[Integers; N],
-) {
-    for (slot, old) in ring.enumerate() {
-        let here = mask & is_slot(*slots, slot);
-        if here.any() {
-            for (old, &new) in old.iter_mut().zip(new) {
-                *old = here.select(new, *old);
-            }
-        }
-    }
-    let next = *slots - mask;
-    *slots = next & !is_slot(next, n_slots);
+fn of_tile<T>(all: &[T], tile: usize, n: usize) -> &[T] {
+    &all[tile * n..(tile + 1) * n]
+}
+
+#[inline(always)]
+fn of_tile_mut<T>(all: &mut [T], tile: usize, n: usize) -> &mut [T] {
+    &mut all[tile * n..(tile + 1) * n]
 }
 
 /// The reflectance of digital numbers.
@@ -748,35 +735,32 @@ fn predicted(fit: &Fit, model: usize, regressors: &[Lanes; N_COEFFICIENTS], plac
     sum
 }
 
-/// Where a look that is said to be clear is haze or cloud, as `monitor.rs` has it.
+/// Where among some pixels a look that is said to be clear is haze or cloud, as `monitor.rs` has it.
 #[inline(always)]
 fn residual_cloud(
     fit: &Fit,
     regressors: &[Lanes; N_COEFFICIENTS],
     bands: &[Integers; N_BANDS],
+    among: Mask,
     params: &Params,
 ) -> Mask {
     let value = reflectance(bands[0]);
     let excess: [f32x4; N_PARTS] =
         std::array::from_fn(|place| value[place] - predicted(fit, BLUE_MODEL, regressors, place));
     let is_blue = excess.map(|blue| blue.simd_gt(f32x4::splat(params.cloud_blue_excess)));
-    if !lanes::mask_of(is_blue).any() {
+    let among = among & lanes::mask_of(is_blue);
+    if !among.any() {
         return Mask::ZERO;
     }
     let value = reflectance(bands[2]);
-    lanes::mask_of(std::array::from_fn(|place| {
+    let is_white = std::array::from_fn(|place| {
         let red = value[place] - predicted(fit, RED_MODEL, regressors, place);
-        is_blue[place] & excess[place].simd_gt(f32x4::splat(params.cloud_whiteness) * red)
-    }))
+        excess[place].simd_gt(f32x4::splat(params.cloud_whiteness) * red)
+    });
+    among & lanes::mask_of(is_white)
 }
 
 impl Shown {
-    const NONE: Self = Self {
-        ndvi: [0.0; N_LANES],
-        expected: [0.0; N_LANES],
-        flags: Integers::ZERO,
-    };
-
     #[inline(always)]
     fn of(
         fit: &Fit,
@@ -835,7 +819,8 @@ impl Shown {
 ///
 /// More than half of the looks lie beyond a bound where their median does, so conditions on bands are kept a bit a look.
 #[inline(always)]
-fn may_change(fit: &Fit, looks: [&Shown; USUAL_LOOKS], params: &Params) -> Mask {
+fn may_change(fit: &Fit, looks: &[DecidingLook; USUAL_LOOKS], params: &Params) -> Mask {
+    let looks = looks.each_ref().map(|look| &look.shown);
     let [a, b, c] = looks;
     let most = (a.flags & b.flags) | (c.flags & (a.flags | b.flags));
     let has = |bits: i16| (most & Integers::splat(bits)).simd_eq(Integers::splat(bits));
@@ -846,7 +831,9 @@ fn may_change(fit: &Fit, looks: [&Shown; USUAL_LOOKS], params: &Params) -> Mask 
     let mut is_lost = [f32x4::ZERO; N_PARTS];
     for place in 0..N_PARTS {
         let ndvi = looks.map(|look| lanes::part(&look.ndvi, place));
-        let expected = looks.map(|look| lanes::part(&look.expected, place));
+        let expected = looks
+            .each_ref()
+            .map(|look| lanes::part(&look.expected, place));
         let residual: [f32x4; USUAL_LOOKS] = std::array::from_fn(|k| ndvi[k] - expected[k]);
         let [ndvi, expected, residual] = [ndvi, expected, residual].map(median_of_three);
         let drop = -residual;
@@ -894,18 +881,12 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
     work.fill(looks, first, params);
     let Work { tile, fit, series } = work;
     let n_pixels = looks.cube.geobox().shape().n_pixels();
-    let zero = Integers::ZERO;
     let mut memory = TileMemory {
-        fit: [[0.0; N_LANES]; size_of::<Fit>() / size_of::<Lanes>()],
-        bounds: [zero; size_of::<Bounds>() / size_of::<Integers>()],
-        live: [zero; size_of::<Live>() / size_of::<Integers>()],
-        deciding: vec![[zero; N_BANDS + 2]; params.median_looks as usize],
-        pictures: vec![[zero; 3]; params.picture_looks as usize],
+        state: TileState::EMPTY,
+        looks: vec![DecidingLook::NONE; params.median_looks as usize],
         watched: Vec::new(),
         records: Vec::new(),
     };
-    memory.bounds[BASE] = Integers::splat(PixelState::NotAcquired as i16);
-    memory.live[LAST_CLEAR] = Integers::splat(-1);
     let n_numbers = Records::n_numbers(looks.n_history);
     let n_here = N_LANES.min(n_pixels - first);
     memory
@@ -916,46 +897,37 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
         let n = tile.gather(lane, &looks.dates, series);
         let set = |row: &mut Integers, value: i16| row.as_mut_array()[lane] = value;
         let short = |count: usize| i16::try_from(count).unwrap_or(i16::MAX);
-        let live = &mut memory.live;
+        let live = &mut memory.state.live;
         let n_clear = series.len() - n;
         set(&mut live[N_CLEAR], short(n_clear));
-        set(
-            &mut live[PICTURE_SLOT],
-            short(n_clear % params.picture_looks as usize),
-        );
-        let last = series.look.last().map_or(-1, |&look| short(look as usize));
-        set(&mut live[LAST_CLEAR], last);
+        let last_clear = series.look.last().map_or(-1, |&look| short(look as usize));
+        set(&mut live[LAST_CLEAR], last_clear);
         if n_clear < params.min_clear_monitoring as usize {
             let unseen = crate::detect::unseen(looks, index, looks.n_history..looks.dates.len());
             set(&mut live[CLOUDED], short(unseen.clouded as usize));
             set(&mut live[NOT_ACQUIRED], short(unseen.not_acquired as usize));
             set(&mut live[FAILED], short(unseen.failed as usize));
         }
-        let bounds = &mut memory.bounds;
+        let bounds = &mut memory.state.bounds;
         set(&mut bounds[N_HISTORY], short(n));
-        for (k, value) in picture(series, 0..n, params).into_iter().enumerate() {
+        let before_rgb = picture(series, last(0..n, params.picture_looks));
+        for (k, value) in before_rgb.into_iter().enumerate() {
             set(&mut bounds[BEFORE_RGB + k], value.cast_signed());
         }
-        let n_picture = memory.pictures.len();
-        for k in n_clear.saturating_sub(n_picture)..n_clear {
-            let [blue, green, red, ..] = tile.numbers(series.place[n + k], lane);
-            for (row, number) in memory.pictures[k % n_picture]
-                .iter_mut()
-                .zip([red, green, blue])
-            {
-                set(row, number);
-            }
-        }
-
-        if n < params.min_clear_history as usize {
-            set(&mut bounds[BASE], short_history(looks, index) as i16);
+        let is_short = n < params.min_clear_history as usize;
+        let history = (!is_short).then(|| fit.history(lane, series, n, params));
+        let Some(history) = history.filter(|history| history.median_ndvi >= params.history_ndvi)
+        else {
+            let base = if is_short {
+                short_history(looks, index)
+            } else {
+                PixelState::BareHistory
+            };
+            set(&mut bounds[BASE], base as i16);
+            let looks = last(n..series.len(), params.median_looks).map(|t| (t, 0));
+            memory.decide_by(tile, series, lane, looks);
             continue;
-        }
-        let history = fit.history(lane, series, n, params);
-        if history.median_ndvi < params.history_ndvi {
-            set(&mut bounds[BASE], PixelState::BareHistory as i16);
-            continue;
-        }
+        };
         set(&mut bounds[BASE], FOLLOWED);
         for (k, [lowest, greatest]) in color_bounds(&history, params).into_iter().enumerate() {
             set(&mut bounds[LOWEST + k], lowest);
@@ -963,11 +935,11 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
         }
         for (model, series) in [(BLUE_MODEL, BLUE), (RED_MODEL, RED), (NDVI_MODEL, NDVI)] {
             for (k, &coefficient) in history.coefficients[series].iter().enumerate() {
-                memory.fit[model + k][lane] = coefficient;
+                memory.state.fit[model + k][lane] = coefficient;
             }
         }
-        memory.fit[NDVI_SCALE][lane] = history.scale[NDVI];
-        memory.fit[CANOPY_SCALE][lane] = history.canopy_scale;
+        memory.state.fit[NDVI_SCALE][lane] = history.scale[NDVI];
+        memory.state.fit[CANOPY_SCALE][lane] = history.canopy_scale;
         let record = &mut memory.records[lane * n_numbers..(lane + 1) * n_numbers];
         history.write_numbers(record);
         for (&look, &residual) in series.look[..n].iter().zip(&series.residual) {
@@ -975,32 +947,51 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
         }
 
         let (followed, recent) = follow(series, n, &history, params);
-        let n_recent = recent.looks.len();
-        set(&mut live[N_RECENT], short(n_recent));
-        set(&mut live[SLOT], short(n_recent % memory.deciding.len()));
-        let last = recent.looks.last().map(|look| look.look);
-        let before = last.or(series.look[..n].last().copied()).unwrap_or(0);
+        let newest = recent.looks.last().map(|look| look.look);
+        let before = newest.or(series.look[..n].last().copied()).unwrap_or(0);
         set(&mut live[BEFORE], short(before as usize));
-        for (recent, out) in recent.looks.iter().zip(&mut memory.deciding) {
-            let t = series.look.partition_point(|&look| look < recent.look);
-            let numbers = tile.numbers(series.place[t], lane);
-            for (row, number) in out.iter_mut().zip(numbers) {
-                set(row, number);
-            }
-            set(&mut out[LOOK], short(recent.look as usize));
-            set(&mut out[LOOK_BEFORE], short(recent.before as usize));
-        }
-        let is_idle = followed.is_idle();
-        set(&mut live[ACTIVE], -i16::from(!is_idle));
-        if !is_idle || !followed.retracted.is_empty() {
+        set(&mut live[ACTIVE], -i16::from(!followed.is_idle()));
+        if followed.is_kept() {
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "a window has fewer than 2^32 pixels"
             )]
             memory.watched.push((index as u32, followed));
         }
+        let looks = recent.looks.iter();
+        let looks = looks.map(|recent| (series.position(recent.look), recent.before));
+        memory.decide_by(tile, series, lane, looks);
     }
     memory
+}
+
+impl TileMemory {
+    /// Sets the deciding looks of a pixel, oldest first.
+    ///
+    /// - `looks`: their places in the series, and the clear look before each.
+    fn decide_by(
+        &mut self,
+        tile: &Tile,
+        series: &Series,
+        lane: usize,
+        looks: impl ExactSizeIterator<Item = (usize, u32)>,
+    ) {
+        let set = |row: &mut Integers, value: i16| row.as_mut_array()[lane] = value;
+        let short = |count: usize| i16::try_from(count).unwrap_or(i16::MAX);
+        set(&mut self.state.live[N_RECENT], short(looks.len()));
+        set(
+            &mut self.state.live[SLOT],
+            short(looks.len() % self.looks.len()),
+        );
+        for ((t, before), out) in looks.zip(&mut self.looks) {
+            let numbers = tile.numbers(series.place[t], lane);
+            let look = short(series.look[t] as usize);
+            let numbers = numbers.into_iter().chain([look, short(before as usize)]);
+            for (row, number) in out.numbers.iter_mut().zip(numbers) {
+                set(row, number);
+            }
+        }
+    }
 }
 
 /// Digital numbers of blue, red, swir16 and swir22 outside which one of them must lie where the color is new.

@@ -2,24 +2,22 @@
 //!
 //! Bytes are those of the machine; a machine of another order takes them for damaged.
 
-use std::collections::BTreeMap;
-
 use pitwatch_grid::Day;
-use wide::bytemuck::{Pod, cast_slice, cast_slice_mut};
+use wide::bytemuck::{Pod, cast_slice, cast_slice_mut, pod_read_unaligned};
 
 use crate::Params;
-use crate::lanes::{Integers, N_LANES};
+use crate::lanes::N_LANES;
 use crate::map::{Finding, Ground, Kind, N_GROUND_NUMBERS};
-use crate::memory::{Bounds, Deciding, Fit, Live, Memory, Records};
+use crate::memory::{Bounds, Deciding, DecidingLook, Fit, Live, Memory, Records, TileState};
 use crate::monitor::{Alerted, Followed, Green, Watch};
 use crate::series::LookDate;
 
 /// Start of the bytes of a fit, and of those of what moves. The number changes with what they mean.
-const FIT_MAGIC: u64 = u64::from_le_bytes(*b"pwfit 2\n");
-const LIVE_MAGIC: u64 = u64::from_le_bytes(*b"pwliv 2\n");
+const FIT_MAGIC: u64 = u64::from_le_bytes(*b"pwfit 3\n");
+const LIVE_MAGIC: u64 = u64::from_le_bytes(*b"pwliv 3\n");
 
 /// 64-bit numbers before the tiles of a fit.
-const N_FIT_HEAD: usize = 5;
+const N_FIT_HEAD: usize = 4;
 
 /// Stands for no look.
 const NONE: u32 = u32::MAX;
@@ -76,11 +74,12 @@ impl Memory {
             self.n_pixels as u64,
             self.n_history as u64,
             self.n_deciding as u64,
-            self.n_picture as u64,
         ];
         out.extend_from_slice(cast_slice(&head));
-        out.extend_from_slice(cast_slice(&self.fit));
-        out.extend_from_slice(cast_slice(&self.bounds));
+        for tile in &self.tiles {
+            out.extend_from_slice(cast_slice(&tile.fit));
+            out.extend_from_slice(cast_slice(&tile.bounds));
+        }
         seal(out)
     }
 
@@ -89,23 +88,24 @@ impl Memory {
     pub fn live_bytes(&self) -> Vec<u8> {
         let days: Vec<i32> = self.dates.iter().map(|date| date.day.0).collect();
         let mut watched = Vec::new();
-        for (&pixel, followed) in &self.watched {
-            watched.push(pixel);
+        for (pixel, followed) in &self.watched {
+            watched.push(*pixel);
             write_followed(followed, &mut watched);
         }
-        let parts: [&[u8]; 5] = [
-            cast_slice(&days),
-            cast_slice(&watched),
-            cast_slice(&self.live),
-            cast_slice(&self.deciding),
-            cast_slice(&self.pictures),
-        ];
-        let n_bytes: usize = parts.iter().map(|part| part.len()).sum();
-        let mut out = Vec::with_capacity(n_bytes + 64);
         let head = [LIVE_MAGIC, days.len() as u64, watched.len() as u64];
+        let n_bytes = size_of_val(&head)
+            + size_of_val(days.as_slice())
+            + size_of_val(watched.as_slice())
+            + self.tiles.len() * (size_of::<Live>() + self.n_deciding * size_of::<Deciding>());
+        let mut out = Vec::with_capacity(n_bytes + size_of::<u64>());
         out.extend_from_slice(cast_slice(&head));
-        for part in parts {
-            out.extend_from_slice(part);
+        out.extend_from_slice(cast_slice(&days));
+        out.extend_from_slice(cast_slice(&watched));
+        for tile in &self.tiles {
+            out.extend_from_slice(cast_slice(&tile.live));
+        }
+        for look in &self.looks {
+            out.extend_from_slice(cast_slice(&look.numbers));
         }
         seal(out)
     }
@@ -115,10 +115,10 @@ impl Memory {
     pub fn from_bytes(fit: &[u8], live: &[u8], params: &Params) -> Option<Self> {
         let mut fit = Bytes(unseal(fit)?);
         let head: [u64; N_FIT_HEAD] = fit.array()?;
-        let [FIT_MAGIC, n_pixels, n_history, n_deciding, n_picture] = head else {
+        let [FIT_MAGIC, n_pixels, n_history, n_deciding] = head else {
             return None;
         };
-        if (n_deciding, n_picture) != (params.median_looks.into(), params.picture_looks.into()) {
+        if n_deciding != u64::from(params.median_looks) {
             return None;
         }
         let mut live = Bytes(unseal(live)?);
@@ -131,11 +131,20 @@ impl Memory {
         let dates = days.into_iter().map(|day| LookDate::of(Day(day))).collect();
         let mut memory = Self::empty(size(n_pixels)?, size(n_history)?, dates, params);
         let n_tiles = memory.n_pixels.div_ceil(N_LANES);
-        memory.fit = fit.all::<Fit>(n_tiles)?;
-        memory.bounds = fit.all::<Bounds>(n_tiles)?;
-        memory.live = live.all::<Live>(n_tiles)?;
-        memory.deciding = live.all::<Deciding>(n_tiles * memory.n_deciding)?;
-        memory.pictures = live.all::<[Integers; 3]>(n_tiles * memory.n_picture)?;
+        memory.tiles.reserve(n_tiles);
+        for _ in 0..n_tiles {
+            memory.tiles.push(TileState {
+                fit: fit.one()?,
+                bounds: fit.one()?,
+                live: live.one()?,
+            });
+        }
+        for _ in 0..n_tiles * memory.n_deciding {
+            memory.looks.push(DecidingLook {
+                numbers: live.one()?,
+                ..DecidingLook::NONE
+            });
+        }
         memory.watched = watched(&words, params)?;
         if !fit.0.is_empty() || !live.0.is_empty() || memory.n_history > memory.dates.len() {
             return None;
@@ -197,6 +206,10 @@ impl<'a> Bytes<'a> {
 
     fn array<const N: usize>(&mut self) -> Option<[u64; N]> {
         self.all(N)?.try_into().ok()
+    }
+
+    fn one<T: Pod>(&mut self) -> Option<T> {
+        Some(pod_read_unaligned(self.take(size_of::<T>())?))
     }
 
     fn all<T: Pod>(&mut self, n: usize) -> Option<Vec<T>> {
@@ -263,9 +276,9 @@ fn write_ground(ground: &Ground, out: &mut Vec<u32>) {
     out.extend(ground.to_numbers().map(f32::to_bits));
 }
 
-fn watched(words: &[u32], params: &Params) -> Option<BTreeMap<u32, Followed>> {
+fn watched(words: &[u32], params: &Params) -> Option<Vec<(u32, Followed)>> {
     let mut words = Words(words);
-    let mut watched = BTreeMap::new();
+    let mut watched = Vec::new();
     while !words.0.is_empty() {
         let pixel = words.one()?;
         let mut followed = Followed::new(params);
@@ -274,9 +287,11 @@ fn watched(words: &[u32], params: &Params) -> Option<BTreeMap<u32, Followed>> {
         for _ in 0..words.one()? {
             followed.retracted.push(words.finding()?);
         }
-        watched.insert(pixel, followed);
+        watched.push((pixel, followed));
     }
-    Some(watched)
+    watched
+        .is_sorted_by_key(|&(pixel, _)| pixel)
+        .then_some(watched)
 }
 
 struct Words<'a>(&'a [u32]);

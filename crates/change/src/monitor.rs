@@ -95,6 +95,11 @@ impl Followed {
         self.excavation.is_idle() && self.cleared.is_idle()
     }
 
+    /// True if there is something to remember.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.is_idle() || !self.retracted.is_empty()
+    }
+
     /// Takes in what the last looks show together.
     ///
     /// - `lowest`: the NDVI residual that few looks of the history lie below in the season of a day; `None` = no such look.

@@ -114,7 +114,7 @@ pub struct Params {
     pub cleared_departure: f32,
     /// Cleared ground: looks in a row that must show it for a provisional alert.
     pub cleared_looks: f32,
-    /// Last clear looks whose median makes the before and after pictures. Looks.
+    /// Last clear looks of the history whose median makes the picture before. Looks.
     pub picture_looks: u32,
 }
 

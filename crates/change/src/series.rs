@@ -61,6 +61,11 @@ impl Series {
     pub(crate) fn len(&self) -> usize {
         self.look.len()
     }
+
+    /// Where a look of the cube's list stands here; it must be a clear one.
+    pub(crate) fn position(&self, look: u32) -> usize {
+        self.look.partition_point(|&other| other < look)
+    }
 }
 
 /// What one clear look shows of a pixel.
