@@ -18,7 +18,7 @@ from rasterio.warp import transform_bounds
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "simbench"))
-import run as simbench  # noqa: E402
+import product  # noqa: E402
 
 SIDE_PIXELS = 400
 SCENE_KM2 = 16
@@ -94,7 +94,7 @@ def main():
     p.add_argument("--scenes", default=os.path.join(ROOT, "out", "simbench", "scenes"))
     a = p.parse_args()
     down, across = repeats(a.km2)
-    scene = simbench.scene(a.scenes, a.site, 1, SIDE_PIXELS)
+    scene = product.scene(a.scenes, a.site, 1, SIDE_PIXELS)
     with open(f"{scene}/obs/meta.json") as f:
         print(json.load(f)["history_end"])
     if os.path.exists(f"{a.out}/twice.json"):
