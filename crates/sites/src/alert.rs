@@ -230,8 +230,8 @@ pub fn find_alerts(
     params.causes.check()?;
     let places = pixels.iter().map(|pixel| pixel.at);
     let around = topsoil.around(places, geobox.resolution_m(), &params.topsoil);
-    let mut of_kind: BTreeMap<Kind, Vec<ChangedPixel>> = BTreeMap::new();
-    for &pixel in pixels {
+    let mut of_kind: BTreeMap<Kind, Vec<&ChangedPixel>> = BTreeMap::new();
+    for pixel in pixels {
         of_kind.entry(pixel.finding.kind).or_default().push(pixel);
     }
     let days: Vec<i32> = looks.iter().map(|&time| Day::of(time).0).collect();
@@ -255,7 +255,7 @@ pub fn find_alerts(
         }
         for object in objects {
             let members: Vec<ChangedPixel> =
-                object.members.iter().map(|&index| pixels[index]).collect();
+                object.members.iter().map(|&index| *pixels[index]).collect();
             found.alerts.push(describe(
                 area_id, geobox, looks, kind, &object, &members, params,
             )?);
@@ -759,6 +759,37 @@ pub(crate) mod tests {
         assert_eq!((found.alerts.len(), found.retractions.len()), (1, 1));
         assert_eq!(found.retractions[0].alert_id, "area-20230509-N98500E20504");
         assert_eq!(found.retractions[0].retracted_datetime, looks()[5]);
+    }
+
+    #[test]
+    fn no_two_parts_of_an_object_have_one_name() {
+        let retracted = |mut pixel: ChangedPixel, look| {
+            pixel.finding.retracted_look = Some(look);
+            pixel
+        };
+        // The object is named by a pixel that is taken back, alerts again, and is then in the part that is another object.
+        let pixels = [
+            retracted(pixel(1, 4, 0), 3),
+            pixel(0, 0, 1),
+            pixel(0, 1, 1),
+            pixel(0, 2, 1),
+            retracted(pixel(0, 3, 1), 6),
+            pixel(1, 4, 4),
+            pixel(2, 5, 4),
+            pixel(2, 6, 4),
+        ];
+        let alerts = find(&pixels);
+        let names: Vec<_> = alerts
+            .iter()
+            .map(|alert| (alert.alert_id.as_str(), alert.pixels.len()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("area-20230506-N98498E20505", 3),
+                ("area-20230506-N98499E20504", 3)
+            ]
+        );
     }
 
     #[test]

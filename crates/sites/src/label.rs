@@ -53,6 +53,13 @@ pub(crate) struct Raised {
     pub(crate) seen: (u32, u32),
 }
 
+impl Raised {
+    /// What no two objects share: the name of an alert is made of it.
+    fn name(self) -> (u32, LatticePixel) {
+        (self.look, self.first.1)
+    }
+}
+
 /// What decides that an object is reported and confirmed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule<'a> {
@@ -103,7 +110,7 @@ pub(crate) struct TakenBack {
 /// - `days`: day of each look, since 1970-01-01.
 /// - `around`: the topsoil around them.
 pub(crate) fn find_objects(
-    findings: &[ChangedPixel],
+    findings: &[&ChangedPixel],
     days: &[i32],
     around: &AroundBlocks,
     rule: Rule,
@@ -126,10 +133,11 @@ pub(crate) fn find_objects(
         days,
         around,
         set_of: (0..places.len()).collect(),
-        parts: vec![Part::default(); places.len()],
+        parts: vec![None; places.len()],
         members: (0..places.len()).map(|place| vec![place]).collect(),
         standing: vec![None; places.len()],
         looks: vec![MemberLooks::default(); places.len()],
+        names: BTreeSet::new(),
         taken_back: Vec::new(),
     };
     let mut rest = &events[..];
@@ -175,7 +183,7 @@ enum Step {
 }
 
 /// What happens at each look, by look, step and place in the list of findings.
-fn events(findings: &[ChangedPixel]) -> Vec<(u32, Step, usize)> {
+fn events(findings: &[&ChangedPixel]) -> Vec<(u32, Step, usize)> {
     let mut events = Vec::with_capacity(3 * findings.len());
     for (index, pixel) in findings.iter().enumerate() {
         let finding = &pixel.finding;
@@ -200,20 +208,22 @@ fn events(findings: &[ChangedPixel]) -> Vec<(u32, Step, usize)> {
 /// Sets of connected pixels while the looks build them up. A place whose pixel does not stand is a set of its own.
 struct Objects<'a> {
     rule: Rule<'a>,
-    findings: &'a [ChangedPixel],
+    findings: &'a [&'a ChangedPixel],
     /// By row and column.
     places: &'a [LatticePixel],
     days: &'a [i32],
     around: &'a AroundBlocks,
     /// The set of each place.
     set_of: Vec<usize>,
-    /// What is known of each set; nothing of one whose places have gone over to others.
-    parts: Vec<Part>,
+    /// What is known of each set; nothing of one of which no place stands or whose places have gone over to others.
+    parts: Vec<Option<Box<Part>>>,
     /// Places of each set.
     members: Vec<Vec<usize>>,
     /// The finding of each place that stands.
     standing: Vec<Option<Standing>>,
     looks: Vec<MemberLooks>,
+    /// What the objects that stand are named by: the look at which one was reported, and a pixel.
+    names: BTreeSet<(u32, LatticePixel)>,
     taken_back: Vec<TakenBack>,
 }
 
@@ -222,59 +232,96 @@ struct Objects<'a> {
 struct Standing {
     index: usize,
     alert_day: i32,
-    sums: Sums,
     is_core: bool,
     is_confirmed: bool,
+    /// Levels of green that it has passed.
+    n_green_levels: u8,
+    has_stayed_bare: bool,
 }
 
 impl Objects<'_> {
     fn take(&mut self, step: Step, index: usize, place: usize) {
-        let pixel = &self.findings[index];
+        let pixel = self.findings[index];
         let finding = &pixel.finding;
         let alert_day = self.days[finding.alert_look as usize];
         if step == Step::Alert {
             self.standing[place] = Some(Standing {
                 index,
                 alert_day,
-                sums: Sums::default(),
                 is_core: false,
                 is_confirmed: false,
+                n_green_levels: 0,
+                has_stayed_bare: false,
             });
             self.looks[place] = MemberLooks::default();
-            self.parts[self.set_of[place]].note(pixel);
+            self.part_of(place).note(pixel);
             for neighbor in self.linked(place, alert_day) {
                 self.join(place, neighbor);
             }
         }
-        let part = &mut self.parts[self.set_of[place]];
         let Some(standing) = &mut self.standing[place] else {
             return;
         };
+        let around = self.around.of(pixel.at);
+        let (mut n_core, mut n_confirmed) = (0, 0);
         let added = match step {
-            Step::Alert => Sums::of(pixel.at, finding, alert_day, &self.around.of(pixel.at)),
+            Step::Alert => Sums::of(pixel.at, finding, alert_day, &around),
             Step::Confirm => {
                 standing.is_confirmed = true;
-                part.n_confirmed += 1;
-                Sums::of_confirmation(finding, alert_day, &self.around.of(pixel.at))
+                n_confirmed = 1;
+                Sums::of_confirmation(finding, alert_day, &around)
             }
             Step::Core => {
                 standing.is_core = true;
-                part.n_core += 1;
+                n_core = 1;
                 Sums::default()
             }
-            Step::Green => Sums::of_greening(),
-            Step::StayBare => Sums::of_staying_bare(),
+            Step::Green => {
+                standing.n_green_levels += 1;
+                Sums::of_greening()
+            }
+            Step::StayBare => {
+                standing.has_stayed_bare = true;
+                Sums::of_staying_bare()
+            }
             Step::Retract => {
-                part.sums = part.sums.minus(standing.sums);
-                part.n_core -= i64::from(standing.is_core);
-                part.n_confirmed -= i64::from(standing.is_confirmed);
+                let gone = *standing;
+                let sums = self.sums(&gone);
+                let part = self.part_of(place);
+                part.sums = part.sums.minus(sums);
+                part.n_core -= i64::from(gone.is_core);
+                part.n_confirmed -= i64::from(gone.is_confirmed);
                 self.standing[place] = None;
                 self.looks[place] = MemberLooks::default();
                 return;
             }
         };
-        standing.sums = standing.sums.plus(added);
+        let part = self.part_of(place);
         part.sums = part.sums.plus(added);
+        part.n_core += n_core;
+        part.n_confirmed += n_confirmed;
+    }
+
+    /// What is known of the set of a place.
+    fn part_of(&mut self, place: usize) -> &mut Part {
+        self.parts[self.set_of[place]].get_or_insert_default()
+    }
+
+    /// What a pixel that stands has added to its set.
+    fn sums(&self, standing: &Standing) -> Sums {
+        let ChangedPixel { at, finding, .. } = self.findings[standing.index];
+        let around = self.around.of(*at);
+        let mut sums = Sums::of(*at, finding, standing.alert_day, &around);
+        if standing.is_confirmed {
+            sums = sums.plus(Sums::of_confirmation(finding, standing.alert_day, &around));
+        }
+        for _ in 0..standing.n_green_levels {
+            sums = sums.plus(Sums::of_greening());
+        }
+        if standing.has_stayed_bare {
+            sums = sums.plus(Sums::of_staying_bare());
+        }
+        sums
     }
 
     /// The places that touch one, stand, and alerted at the time of a pixel that did so on a day.
@@ -297,8 +344,14 @@ impl Objects<'_> {
         if self.members[few].len() > self.members[many].len() {
             std::mem::swap(&mut few, &mut many);
         }
-        self.parts[many] = self.parts[many].joined(self.parts[few]);
-        self.parts[few] = Part::default();
+        if let Some(part) = self.parts[few].take() {
+            let whole = self.parts[many].get_or_insert_default();
+            // Of two names the later one is given up.
+            if let Some(gone) = whole.raised.zip(part.raised).map(|(a, b)| a.max(b)) {
+                self.names.remove(&gone.name());
+            }
+            **whole = whole.joined(*part);
+        }
         let moved = std::mem::take(&mut self.members[few]);
         for &place in &moved {
             self.set_of[place] = many;
@@ -310,13 +363,15 @@ impl Objects<'_> {
     fn split(&mut self, set: usize) -> Vec<usize> {
         let mut members = std::mem::take(&mut self.members[set]);
         members.sort_unstable();
-        let whole = self.parts[set];
+        let whole = self.parts[set]
+            .take()
+            .map_or_else(Part::default, |part| *part);
         let mut pieces: Vec<Vec<usize>> = Vec::new();
         let mut is_seen = BTreeSet::new();
         for &start in &members {
             if self.standing[start].is_none() {
                 self.set_of[start] = self.parts.len();
-                self.parts.push(Part::default());
+                self.parts.push(None);
                 self.members.push(vec![start]);
             } else if is_seen.insert(start) {
                 let mut piece = vec![start];
@@ -348,42 +403,58 @@ impl Objects<'_> {
         };
         let heir = (0..pieces.len())
             .max_by_key(|&k| (has_name(&pieces[k]), pieces[k].len(), std::cmp::Reverse(k)));
-        self.parts[set] = Part {
+        self.parts[set] = Some(Box::new(Part {
             raised: whole.raised,
             confirmed_look: whole.confirmed_look,
             ..Part::default()
-        };
+        }));
         let mut sets = vec![set];
         for (k, piece) in pieces.into_iter().enumerate() {
             let mut part = self.sum_up(&piece);
             part.confirmed_look = whole.confirmed_look;
             part.raised = whole.raised;
             if Some(k) == heir {
-                self.parts[set] = part;
+                self.parts[set] = Some(Box::new(part));
                 self.members[set] = piece;
                 continue;
             }
-            part.raised = whole
-                .raised
-                .zip(part.first)
-                .map(|(raised, first)| Raised { first, ..raised });
+            part.raised = whole.raised.map(|raised| Raised {
+                first: self.new_name(raised, &piece),
+                ..raised
+            });
             let own = self.parts.len();
             for &place in &piece {
                 self.set_of[place] = own;
             }
-            self.parts.push(part);
+            self.parts.push(Some(Box::new(part)));
             self.members.push(piece);
             sets.push(own);
         }
         sets
     }
 
+    /// The pixel that a part of an object is named by: of those that stand the first that names nothing of the object's date.
+    ///
+    /// A pixel that was taken back and alerted again may be the name of the object that it left.
+    fn new_name(&mut self, whole: Raised, piece: &[usize]) -> (u32, LatticePixel) {
+        let standing = piece.iter().filter_map(|&place| self.standing[place]);
+        let mut alerted: Vec<(u32, LatticePixel)> = standing
+            .map(|standing| self.findings[standing.index])
+            .map(|pixel| (pixel.finding.alert_look, pixel.at))
+            .collect();
+        alerted.sort_unstable();
+        let is_new = |&&(_, at): &&(u32, LatticePixel)| !self.names.contains(&(whole.look, at));
+        let first = *alerted.iter().find(is_new).unwrap_or(&whole.first);
+        self.names.insert(Raised { first, ..whole }.name());
+        first
+    }
+
     /// What is known of places that stand, by themselves.
     fn sum_up(&self, places: &[usize]) -> Part {
         let mut part = Part::default();
         for standing in places.iter().filter_map(|&place| self.standing[place]) {
-            part.note(&self.findings[standing.index]);
-            part.sums = part.sums.plus(standing.sums);
+            part.note(self.findings[standing.index]);
+            part.sums = part.sums.plus(self.sums(&standing));
             part.n_core += i64::from(standing.is_core);
             part.n_confirmed += i64::from(standing.is_confirmed);
         }
@@ -393,11 +464,14 @@ impl Objects<'_> {
     /// Reports, confirms or takes back an object by what is known at a look.
     fn judge(&mut self, set: usize, look: u32) {
         let rule = self.rule;
-        let part = &mut self.parts[set];
+        let Some(part) = &mut self.parts[set] else {
+            return;
+        };
         let is_large = part.n_core > 0 && part.sums.n_pixels >= rule.mmu_pixels;
         if !is_large {
             // Nothing of it stands; what alerts here later is reported anew.
             if let Some(raised) = part.raised.take() {
+                self.names.remove(&raised.name());
                 self.taken_back.push(TakenBack {
                     raised,
                     look,
@@ -407,6 +481,9 @@ impl Objects<'_> {
                 for &place in &self.members[set] {
                     self.looks[place] = MemberLooks::default();
                 }
+            }
+            if part.sums.n_pixels == 0 {
+                self.parts[set] = None;
             }
             return;
         }
@@ -421,6 +498,7 @@ impl Objects<'_> {
                 first,
                 seen: part.seen,
             });
+            self.names.extend(part.raised.map(Raised::name));
         }
         if part.raised.is_none() {
             return;
@@ -465,7 +543,9 @@ impl Objects<'_> {
     fn into_objects(self) -> (Vec<Object>, Vec<TakenBack>) {
         let mut objects = Vec::new();
         for (part, mut places) in self.parts.into_iter().zip(self.members) {
-            let Some(raised) = part.raised else { continue };
+            let Some((part, raised)) = part.and_then(|part| Some((*part, part.raised?))) else {
+                continue;
+            };
             places.sort_unstable();
             objects.push(Object {
                 members: places
