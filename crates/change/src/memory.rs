@@ -186,7 +186,6 @@ struct TileMemory {
     state: TileState,
     looks: Vec<DecidingLook>,
     watched: Vec<(u32, Followed)>,
-    records: Vec<f32>,
 }
 
 impl Memory {
@@ -198,20 +197,20 @@ impl Memory {
     pub fn of(cube: &Cube, monitor_from: Day, params: &Params) -> Result<(Self, Records)> {
         let looks = looks(cube, monitor_from, None, params)?;
         let n_pixels = cube.geobox().shape().n_pixels();
-        let tiles: Vec<TileMemory> = (0..n_pixels.div_ceil(N_LANES))
-            .into_par_iter()
-            .map_init(Work::default, |work, tile| {
-                remember(&looks, tile * N_LANES, work, params)
+        let n_numbers = Records::n_numbers(looks.n_history);
+        let mut numbers = vec![f32::from_bits(UNSEEN); n_pixels * n_numbers];
+        let tiles: Vec<TileMemory> = numbers
+            .par_chunks_mut(N_LANES * n_numbers)
+            .enumerate()
+            .map_init(Work::default, |work, (tile, records)| {
+                remember(&looks, tile * N_LANES, work, params, records)
             })
             .collect();
         let mut memory = Self::empty(n_pixels, looks.n_history, looks.dates.clone(), params);
-        let n_numbers = Records::n_numbers(looks.n_history);
-        let mut numbers = Vec::with_capacity(n_pixels * n_numbers);
         for tile in tiles {
             memory.tiles.push(tile.state);
             memory.looks.extend(tile.looks);
             memory.watched.extend(tile.watched);
-            numbers.extend(tile.records);
         }
         memory.show_all(params);
         Ok((memory, Records { n_numbers, numbers }))
@@ -877,7 +876,15 @@ fn copy_integers(from: &[Integers], lane: usize, to: &mut [Integers], to_lane: u
 }
 
 /// Fits the history of a tile's pixels, follows their looks, and keeps where that ends.
-fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> TileMemory {
+///
+/// - `records`: those of its pixels, all unseen yet.
+fn remember(
+    looks: &Looks,
+    first: usize,
+    work: &mut Work,
+    params: &Params,
+    records: &mut [f32],
+) -> TileMemory {
     work.fill(looks, first, params);
     let Work { tile, fit, series } = work;
     let n_pixels = looks.cube.geobox().shape().n_pixels();
@@ -885,13 +892,9 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
         state: TileState::EMPTY,
         looks: vec![DecidingLook::NONE; params.median_looks as usize],
         watched: Vec::new(),
-        records: Vec::new(),
     };
     let n_numbers = Records::n_numbers(looks.n_history);
     let n_here = N_LANES.min(n_pixels - first);
-    memory
-        .records
-        .resize(n_here * n_numbers, f32::from_bits(UNSEEN));
     for lane in 0..n_here {
         let index = first + lane;
         let n = tile.gather(lane, &looks.dates, series);
@@ -940,7 +943,7 @@ fn remember(looks: &Looks, first: usize, work: &mut Work, params: &Params) -> Ti
         }
         memory.state.fit[NDVI_SCALE][lane] = history.scale[NDVI];
         memory.state.fit[CANOPY_SCALE][lane] = history.canopy_scale;
-        let record = &mut memory.records[lane * n_numbers..(lane + 1) * n_numbers];
+        let record = &mut records[lane * n_numbers..(lane + 1) * n_numbers];
         history.write_numbers(record);
         for (&look, &residual) in series.look[..n].iter().zip(&series.residual) {
             record[N_HISTORY_NUMBERS + look as usize] = residual;

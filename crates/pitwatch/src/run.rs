@@ -371,7 +371,7 @@ fn run_id(watches: &[Watch], mut named: String, ledger: &Ledger) -> Result<Strin
 }
 
 /// Memory that is taken before any cell: the program, its libraries, file headers.
-pub(crate) const BASE_BYTES: usize = 150 << 20;
+pub(crate) const BASE_BYTES: usize = 180 << 20;
 /// Blocks smaller than this decode each stored block of a file many times over; fewer cells at a time is better.
 const COMFORTABLE_PIXELS: usize = 128 * 128;
 
@@ -596,6 +596,8 @@ fn gather(
         &topsoil,
         &params,
     )?;
+    // What follows rests on the objects alone; of an area where much has changed these take most of the room.
+    drop((changed, topsoil));
     let detection_limit = measured.limit(&watch, pipeline);
     skill::state(&mut alerts, &detection_limit);
     let sites = pitwatch_sites::follow(
