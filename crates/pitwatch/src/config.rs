@@ -356,20 +356,16 @@ fn read_file(path: &Path, overrides: &Overrides) -> Result<Pipeline> {
     }
 
     let sites = &file.sites;
-    sites.topsoil.check().map_err(|error| {
+    let refused = |error| {
         let place = match &error {
-            pitwatch_sites::Error::Topsoil { name, .. } => at(name),
+            pitwatch_sites::Error::Topsoil { name, .. }
+            | pitwatch_sites::Error::FeatureBounds { name, .. } => at(name),
             _ => path.display().to_string(),
         };
         anyhow!("{place}: {error}")
-    })?;
-    sites.causes.check().map_err(|error| {
-        let place = match &error {
-            pitwatch_sites::Error::FeatureBounds { name, .. } => at(name),
-            _ => path.display().to_string(),
-        };
-        anyhow!("{place}: {error}")
-    })?;
+    };
+    sites.topsoil.check().map_err(refused)?;
+    sites.causes.check().map_err(refused)?;
     for (key, value) in [
         ("report_probability", sites.report_probability),
         ("confirm_probability", sites.confirm_probability),
